@@ -1,0 +1,229 @@
+"""Bytes that two machines agree on: strict JSON in, canonical JSON (RFC 8785) out, SHA-256 and Merkle trees (RFC 9162).
+
+Everything that is hashed or signed goes through here. What is read is refused where two parsers could disagree
+(duplicate keys, NaN, integers that a double cannot hold), because a proof over an ambiguous document proves nothing.
+Hashes are written as `0x` and 64 lower-case hex digits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Sequence
+from typing import Any, NoReturn, cast
+
+import rfc8785
+
+from ledger.types import JSON, Hash
+
+MAX_DEPTH = 64
+MAX_SAFE_INTEGER = 2**53 - 1
+DEFAULT_MAX_BYTES = 1 << 20
+
+HASH_PATTERN = r"^0x[0-9a-f]{64}$"
+_HASH = re.compile(HASH_PATTERN)
+# Possessive, and an unfinished string runs to the end of the input: linear whatever is thrown at it.
+_STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+
+
+class StrictJSONError(ValueError):
+    """A document that strict JSON refuses. `code` is stable: too_large, too_deep, duplicate_key, bad_number, bad_text, malformed."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+def parse_strict(raw: bytes, *, max_bytes: int = DEFAULT_MAX_BYTES, max_depth: int = MAX_DEPTH) -> JSON:
+    """Parse one JSON document, cheapest refusal first: size, depth (a scan without building anything), then content.
+
+    Raises:
+        StrictJSONError: over `max_bytes` or `max_depth`; not UTF-8; a lone surrogate; a duplicate key; NaN or an
+            infinity; an integer beyond 2^53 - 1; or anything that is not JSON.
+    """
+    if len(raw) > max_bytes:
+        raise StrictJSONError("too_large", f"{len(raw)} bytes, at most {max_bytes}")
+    _check_depth(raw, max_depth)
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise StrictJSONError("bad_text", "not UTF-8") from None
+    try:
+        value: JSON = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_int=_integer,
+            parse_float=_float,
+            parse_constant=_constant,
+        )
+    except StrictJSONError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise StrictJSONError("malformed", str(error)[:120]) from None
+    if "\\u" in text:
+        _refuse_lone_surrogates(value)
+    return value
+
+
+def _check_depth(raw: bytes, max_depth: int) -> None:
+    depth = 0
+    for token in _STRUCTURE.finditer(raw):
+        mark = raw[token.start()]
+        if mark in b"[{":
+            depth += 1
+            if depth > max_depth:
+                raise StrictJSONError("too_deep", f"nested deeper than {max_depth}")
+        elif mark in b"]}":
+            depth -= 1
+
+
+def _object(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise StrictJSONError("duplicate_key", "an object names a key twice")
+    return result
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > 17 or abs(value := int(digits)) > MAX_SAFE_INTEGER:
+        raise StrictJSONError("bad_number", "an integer beyond 2^53 - 1; write it as a string of digits")
+    return int(digits) if value else 0
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise StrictJSONError("bad_number", "a number beyond what a double holds")
+    return value
+
+
+def _constant(name: str) -> NoReturn:
+    raise StrictJSONError("bad_number", f"{name} is not JSON")
+
+
+def _refuse_lone_surrogates(value: JSON) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        raise StrictJSONError("bad_text", "a lone surrogate") from None
+
+
+def canonical(value: Any) -> bytes:
+    """The RFC 8785 bytes of a JSON value.
+
+    Raises:
+        ValueError: the value holds an integer beyond 2^53 - 1, a non-finite float or something that is not JSON.
+    """
+    try:
+        return rfc8785.dumps(value)
+    except rfc8785.CanonicalizationError as error:
+        raise ValueError(f"cannot be canonicalised: {error}") from None
+
+
+def sha256(data: bytes) -> Hash:
+    """`0x` + hex SHA-256 of the bytes."""
+    return Hash("0x" + hashlib.sha256(data).hexdigest())
+
+
+def digest(value: Any) -> Hash:
+    """SHA-256 of the canonical JSON of a value."""
+    return sha256(canonical(value))
+
+
+def is_hash(value: object) -> bool:
+    return isinstance(value, str) and _HASH.match(value) is not None
+
+
+def to_bytes(value: str) -> bytes:
+    """The 32 bytes of a hash.
+
+    Raises:
+        ValueError: not `0x` and 64 lower-case hex digits.
+    """
+    if not is_hash(value):
+        raise ValueError("not a hash: expected 0x and 64 lower-case hex digits")
+    return bytes.fromhex(value[2:])
+
+
+# RFC 9162, section 2.1: Merkle trees with domain-separated leaves (0x00) and nodes (0x01).
+
+
+def leaf_hash(data: bytes) -> Hash:
+    """RFC 9162 leaf: SHA-256(0x00 || data)."""
+    return sha256(b"\x00" + data)
+
+
+def _node(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+def _split(n: int) -> int:
+    """The largest power of two smaller than n."""
+    return 1 << ((n - 1).bit_length() - 1)
+
+
+def _root(hashes: Sequence[bytes]) -> bytes:
+    if not hashes:
+        return hashlib.sha256(b"").digest()
+    level = list(hashes)
+    while len(level) > 1:
+        paired = [_node(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
+        level = paired + level[len(paired) * 2 :]
+    return level[0]
+
+
+def merkle_root(leaves: Sequence[str]) -> Hash:
+    """RFC 9162 root over leaf hashes in order; of none, SHA-256 of nothing."""
+    return Hash("0x" + _root([to_bytes(leaf) for leaf in leaves]).hex())
+
+
+def inclusion_proof(leaves: Sequence[str], index: int) -> tuple[Hash, ...]:
+    """RFC 9162 §2.1.3.1: the audit path of leaf `index`, nearest sibling first.
+
+    Raises:
+        IndexError: no such leaf.
+    """
+    if not 0 <= index < len(leaves):
+        raise IndexError(f"leaf {index} of {len(leaves)}")
+    return tuple(Hash("0x" + part.hex()) for part in _path([to_bytes(leaf) for leaf in leaves], index))
+
+
+def _path(hashes: Sequence[bytes], index: int) -> list[bytes]:
+    if len(hashes) <= 1:
+        return []
+    k = _split(len(hashes))
+    if index < k:
+        return [*_path(hashes[:k], index), _root(hashes[k:])]
+    return [*_path(hashes[k:], index - k), _root(hashes[:k])]
+
+
+def verify_inclusion(leaf: str, index: int, size: int, proof: Sequence[str], root: str) -> bool:
+    """RFC 9162 §2.1.3.2: does `proof` show that `leaf` stands at `index` of the tree of `size` with `root`?"""
+    if not 0 <= index < size:
+        return False
+    fn, sn, current = index, size - 1, to_bytes(leaf)
+    for part in proof:
+        if sn == 0:
+            return False
+        if fn & 1 or fn == sn:
+            current = _node(to_bytes(part), current)
+            while not fn & 1 and fn:
+                fn, sn = fn >> 1, sn >> 1
+        else:
+            current = _node(current, to_bytes(part))
+        fn, sn = fn >> 1, sn >> 1
+    return sn == 0 and current == to_bytes(root)
+
+
+def as_object(value: JSON) -> dict[str, JSON]:
+    """The value as an object.
+
+    Raises:
+        StrictJSONError: it is something else.
+    """
+    if not isinstance(value, dict):
+        raise StrictJSONError("malformed", "expected an object")
+    return cast("dict[str, JSON]", value)

@@ -1,0 +1,1 @@
+"""How an objective becomes a verified, structured result."""

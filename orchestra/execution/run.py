@@ -1,0 +1,109 @@
+"""A Run: every attempt that was made, as data. Failed attempts stay: they cost money and the auditor wants to see them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from ledger.entry import Operation
+from ledger.types import JSON
+from ledger.view import OperationRef
+from orchestra.protocol import Receipt, StepError
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A subnet's good answer: raw body bytes after content-decoding, and the same mapped into the capability's shape."""
+
+    status: int
+    body: bytes
+    output: JSON
+    cost: int
+    receipt: Receipt | None = None
+
+
+class CallFailed(Exception):  # noqa: N818 - it reads as what happened
+    """A call that gave nothing usable. `cost` is what it cost all the same; `retry_after_s` where the provider said so."""
+
+    def __init__(
+        self, error: StepError, *, body: bytes | None = None, cost: int = 0, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(f"{error.kind}: {error.detail}")
+        self.error = error
+        self.body = body
+        self.cost = cost
+        self.retry_after_s = retry_after_s
+
+
+class SubnetCaller(Protocol):
+    """How a task reaches a subnet. One implementation per node, over `orchestra.subnets` wire protocols."""
+
+    def wire_query(self, operation: Operation, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The operation's complete arguments object for a capability's arguments."""
+        ...
+
+    async def call(self, ref: OperationRef, query: Mapping[str, Any], *, tag: str, timeout_s: float) -> Answer:
+        """Make the call once.
+
+        Raises:
+            CallFailed: anything but a good answer that matches the Ledger's output schema.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt at one task; `step` is unique and in order of completion start. `request` is canonical JSON of `query`.
+
+    `output` is the mapped output of a success, None otherwise. Costs in rao, times in ms since the run began.
+    """
+
+    step: int
+    task_id: str
+    task: str
+    capability: str
+    subnet: str
+    entry: str
+    operation: str
+    query: dict[str, Any]
+    request: bytes
+    response: bytes | None
+    output: JSON
+    error: StepError | None
+    started_ms: int
+    latency_ms: int
+    cost: int
+    attempt: int
+    depends_on: tuple[int, ...]
+    receipt: Receipt | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.error is None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOutcome:
+    """The one terminal state of a task. `step` is the successful attempt; `cause` says why there is none."""
+
+    state: Literal["done", "failed", "skipped"]
+    step: int | None = None
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """All attempts in step order, and how every task of the Route ended."""
+
+    attempts: tuple[Attempt, ...]
+    outcomes: Mapping[str, TaskOutcome]
+    elapsed_ms: int
+    cost: int = field(default=0)
+
+    def result(self, task_id: str) -> Attempt | None:
+        """The successful attempt of a task."""
+        outcome = self.outcomes.get(task_id)
+        if outcome is None or outcome.step is None:
+            return None
+        return self.attempts[outcome.step - 1]
