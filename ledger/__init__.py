@@ -1,1 +1,1 @@
-"""What the network knows about subnets: entries, hashes, the store. Imports nothing from above and no network client."""
+"""What the network knows about subnets. Imports nothing from above it, no chain SDK and no HTTP client."""

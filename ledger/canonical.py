@@ -29,7 +29,10 @@ _STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 
 
 class StrictJSONError(ValueError):
-    """A document that strict JSON refuses. `code` is stable: too_large, too_deep, duplicate_key, bad_number, bad_text, malformed."""
+    """A document that strict JSON refuses.
+
+    `code` is stable: too_large, too_deep, duplicate_key, bad_number, bad_text, malformed.
+    """
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(f"{code}: {detail}")

@@ -16,7 +16,7 @@ Rao = NewType("Rao", int)
 Hash = NewType("Hash", str)
 """`0x` and 64 lower-case hex digits."""
 
-JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON]"
+JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
 RAO_PER_TAO = 10**9
 

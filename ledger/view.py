@@ -1,6 +1,7 @@
 """One committed version of the Ledger, in memory and immutable: what planning, routing and auditing read.
 
-Hot reads never touch the database (DESIGN §10). Two views with the same `version` hold the same entries, bit for bit: the
+Hot reads never touch the database (DESIGN §10). Two views with the same `version` hold the same entries, bit for bit:
+the
 version is `<size>:<root>` of the log whose leaves are the committed changes in order.
 """
 

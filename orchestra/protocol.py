@@ -1,7 +1,8 @@
 """Every message between neurons. What we write forbids unknown fields; what we read from a newer peer ignores them.
 
-A message is read in one order: size, strict JSON (`ledger.canonical.parse_strict`), `protocol_version`, then the model. Money
-is rao as a string of digits on the wire and an int in Python; hashes are `0x` and 64 hex digits; times are milliseconds.
+A message is read in one order: size, strict JSON (`ledger.canonical.parse_strict`), `protocol_version`, then the
+model. Money is rao, a string of digits on the wire and an int in Python; hashes are `0x` and 64 hex digits; times are
+milliseconds.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Part(BaseModel):
 class Message(Part):
     """A whole message, with its version."""
 
-    protocol_version: Literal[1] = PROTOCOL_VERSION
+    protocol_version: Literal[1] = 1
 
     def to_wire(self) -> bytes:
         """Canonical JSON: what is sent is what is hashed."""
@@ -80,8 +81,7 @@ class Message(Part):
     @classmethod
     def from_fields(cls, fields: dict[str, Any]) -> Self:
         """The same from parsed strict JSON. Fields that a newer minor version added are ignored."""
-        version = fields.get("protocol_version")
-        if version != PROTOCOL_VERSION or isinstance(version, bool):
+        if fields.get("protocol_version") is True or fields.get("protocol_version") != PROTOCOL_VERSION:
             raise MessageRefused("unsupported_version", f"this node speaks version {PROTOCOL_VERSION}")
         try:
             return cls.model_validate(fields, extra="ignore")
@@ -146,7 +146,7 @@ class StepError(Part):
 
 
 class Receipt(Part):
-    """The provider's signature over (`orchestra-receipt/1`, entry, operation, caller, tag, request hash, response hash, time)."""
+    """The provider's signature over entry, operation, caller, tag, both hashes and time (`orchestra.proofs`)."""
 
     key: SS58
     time_ms: int = Field(ge=0)
@@ -157,8 +157,8 @@ class Receipt(Part):
 class TaskStep(Part):
     """One attempt at one task. `hash` is the leaf over every other field, the challenge id and the beacon.
 
-    `query` is the complete arguments object in wire form; `response_hash` is over the body bytes after content-decoding,
-    before parsing, and null when there was no body; `depends_on` names successful attempts only.
+    `query` is the complete arguments object in wire form; `response_hash` is over the body bytes after
+    content-decoding, before parsing, and null when there was no body; `depends_on` names successful attempts only.
     """
 
     step: int = Field(ge=1, le=MAX_STEPS)
@@ -218,7 +218,7 @@ class LedgerProposal(Part):
 
 
 class Proof(Part):
-    """The miner's signature over (`orchestra-proof/1`, challenge id, request digest, root, response digest, Ledger version, both hotkeys)."""
+    """The miner's signature over the challenge, the request, the root, the whole response and both hotkeys."""
 
     miner: SS58
     validator: SS58
@@ -254,7 +254,7 @@ class EvidenceRequest(Message):
 
 
 class StepEvidence(Part):
-    """The raw bytes of one step, base64. `request` is canonical JSON of the query; `response` null when there was no body."""
+    """The raw bytes of one step in base64: the canonical JSON of its query, and the body (null when there was none)."""
 
     step: int = Field(ge=1, le=MAX_STEPS)
     request: str
@@ -294,7 +294,7 @@ class LedgerAuditResponse(Message):
 
 
 class QuoteRequest(Message):
-    """What would this cost? Sent before every challenge, synthetic or organic. Carries no private content but the objective's shape."""
+    """What would this cost? Asked before every challenge, synthetic or organic; tells the shape, not the objective."""
 
     challenge_id: HashStr
     capabilities: tuple[str, ...] = Field(default=(), max_length=32)
@@ -315,7 +315,7 @@ class Quote(Message):
 
 
 class ReplayRequest(Message):
-    """Please make this call yourself and say what came back: an `exact` mismatch counts only when a second validator repeats it."""
+    """Make this call yourself and say what came back: an `exact` mismatch counts when a second validator sees it."""
 
     entry: str = Field(max_length=64)
     operation: str = Field(max_length=64)

@@ -1,4 +1,4 @@
-"""A Run: every attempt that was made, as data. Failed attempts stay: they cost money and the auditor wants to see them."""
+"""A Run: every attempt that was made, as data. Failed attempts stay: they cost money, and auditors want to see them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from orchestra.protocol import Receipt, StepError
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A subnet's good answer: raw body bytes after content-decoding, and the same mapped into the capability's shape."""
+    """A subnet's good answer: raw body bytes after content-decoding, and the same in the capability's shape."""
 
     status: int
     body: bytes
@@ -23,8 +23,8 @@ class Answer:
     receipt: Receipt | None = None
 
 
-class CallFailed(Exception):  # noqa: N818 - it reads as what happened
-    """A call that gave nothing usable. `cost` is what it cost all the same; `retry_after_s` where the provider said so."""
+class CallFailed(Exception):
+    """A call that gave nothing usable. `cost` is what it cost all the same; `retry_after_s` if the provider said so."""
 
     def __init__(
         self, error: StepError, *, body: bytes | None = None, cost: int = 0, retry_after_s: float | None = None
@@ -54,7 +54,8 @@ class SubnetCaller(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt at one task; `step` is unique and in order of completion start. `request` is canonical JSON of `query`.
+    """One attempt at one task; `step` is unique and grows in order of starting. `request` is canonical JSON of
+    `query`.
 
     `output` is the mapped output of a success, None otherwise. Costs in rao, times in ms since the run began.
     """

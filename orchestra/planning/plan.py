@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from ledger.canonical import digest
 from ledger.types import Hash
@@ -23,10 +23,10 @@ class Ref:
 class Task:
     """One thing to be done by one capability.
 
-    `arguments` are the capability's (see `ledger.capabilities`), each a JSON value, a `Ref`, or a list or dict that holds
-    Refs. `serves` are the target_schema fields it is for, as leaf paths such as `/competitors/*/pricing`. `otherwise` is
-    another way to the same end with another capability, tried when every operation of this one has failed. An `optional`
-    task may fail without its dependants being given up: its Refs read as null there.
+    `arguments` are the capability's (see `ledger.capabilities`), each a JSON value, a `Ref`, or a list or dict that
+    holds Refs. `serves` are the target_schema fields it is for, as leaf paths such as `/competitors/*/pricing`.
+    `otherwise` is another way to the same end with another capability, tried when every operation of this one has
+    failed. An `optional` task may fail without its dependants being given up: its Refs read as null there.
     """
 
     id: str
@@ -47,13 +47,14 @@ class Task:
 
 
 def refs_in(value: Any) -> Iterator[Ref]:
+    """Every Ref in an argument, however deep."""
     if isinstance(value, Ref):
         yield value
     elif isinstance(value, dict):
-        for item in value.values():  # pyright: ignore[reportUnknownVariableType]
+        for item in cast("dict[str, Any]", value).values():
             yield from refs_in(item)
     elif isinstance(value, list | tuple):
-        for item in value:  # pyright: ignore[reportUnknownVariableType]
+        for item in cast("list[Any]", value):
             yield from refs_in(item)
 
 
@@ -93,7 +94,7 @@ def _plain(value: Any) -> Any:
             for name in ("id", "capability", "arguments", "serves", "otherwise", "optional")
         }
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        return {key: _plain(item) for key, item in cast("dict[str, Any]", value).items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+        return [_plain(item) for item in cast("list[Any]", value)]
     return value

@@ -11,7 +11,7 @@ from orchestra.protocol import Gap
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An operation that can do a task. Costs in rao, latency in ms, `success` a probability; lower `score` is better."""
+    """An operation that can do a task. Costs in rao, latency in ms, `success` a probability; least `score` is best."""
 
     ref: OperationRef
     expected_cost: int
@@ -32,7 +32,7 @@ class RoutedTask:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What will be tried, in plan order. Tasks that nothing in this Ledger can do are in `gaps`, with those that need them."""
+    """What will be tried, in plan order. `gaps`: the tasks that nothing in this Ledger can do, and those they feed."""
 
     plan: Plan
     tasks: tuple[RoutedTask, ...]
@@ -42,7 +42,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a run may spend. `unpriced_ceiling`: the most rao an operation without a published price may be assumed to cost; 0 refuses it."""
+    """What a run may spend. An operation without a price is assumed to cost `unpriced_ceiling` rao; 0 refuses it."""
 
     deadline_ms: int
     max_cost: int

@@ -1,0 +1,152 @@
+"""The committed Ledger on disk: an append-only table of changes, from which everything else follows.
+
+The table is the log that later gets checkpoints and proofs, so nothing is ever updated or deleted; the current entries
+and `ledger_version` are computed from it (`ledger.view`). SQLite by default, PostgreSQL by URL, one SQL code path. One
+writer: an append names the version it builds on, and is refused when another got there first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text, event, func, insert, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from ledger.canonical import parse_strict
+from ledger.entry import SubnetEntry
+from ledger.view import LedgerView, change_leaf
+
+MAX_ENTRY_BYTES = 256 << 10
+
+metadata = MetaData()
+changes = Table(
+    "ledger_changes",
+    metadata,
+    Column("idx", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String(16), nullable=False),
+    Column("entry", String(64), nullable=False),
+    Column("leaf", String(66), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("block", BigInteger, nullable=False),
+    Index("ix_ledger_changes_entry", "entry", "idx"),
+)
+
+
+class LedgerConflict(RuntimeError):
+    """The log has moved on since the version this change was built on: read it again, then decide again."""
+
+
+class LedgerCorrupt(RuntimeError):
+    """The table does not hash to what it says. Delete the file and bootstrap again from a validator."""
+
+
+def sqlite_url(path: Path) -> str:
+    return f"sqlite+aiosqlite:///{path}"
+
+
+class LedgerStore:
+    """Owner of one database connection pool. Use as an async context manager, or `open` and `close`."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    @classmethod
+    async def open(cls, url: str) -> Self:
+        """Connect and create what is missing. `url` is SQLAlchemy's: `sqlite+aiosqlite:///PATH` or PostgreSQL's."""
+        engine = create_async_engine(url)
+        if engine.dialect.name == "sqlite":
+            _tune_sqlite(engine)
+        async with engine.begin() as connection:
+            await connection.run_sync(metadata.create_all)
+        return cls(engine)
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def view(self) -> LedgerView:
+        """The whole committed Ledger.
+
+        Raises:
+            LedgerCorrupt: an index is missing, or a stored leaf is not the hash of its body.
+        """
+        return LedgerView(await self.changes(0))
+
+    async def changes(self, since: int, limit: int | None = None) -> tuple[SubnetEntry, ...]:
+        """Committed entries from log index `since` on, in order."""
+        query = select(changes).where(changes.c.idx >= since).order_by(changes.c.idx).limit(limit)
+        async with self._engine.execution_options(read_only=True).connect() as connection:
+            rows = (await connection.execute(query)).all()
+        return tuple(_read(row, since + offset) for offset, row in enumerate(rows))
+
+    async def append(self, entries: Sequence[SubnetEntry], *, onto: int, block: int) -> LedgerView:
+        """Commit changes as log indices `onto`, `onto + 1`, ... and return the Ledger that results.
+
+        Raises:
+            LedgerConflict: the log does not end at `onto`.
+        """
+        try:
+            async with self._engine.begin() as connection:
+                await self._require_size(connection, onto)
+                if entries:
+                    await connection.execute(insert(changes), [_row(onto + i, e, block) for i, e in enumerate(entries)])
+        except IntegrityError:
+            raise LedgerConflict(f"log index {onto} is taken: another writer committed first") from None
+        return await self.view()
+
+    async def _require_size(self, connection: AsyncConnection, onto: int) -> None:
+        size = (await connection.execute(select(func.count()).select_from(changes))).scalar_one()
+        if size != onto:
+            raise LedgerConflict(f"the log holds {size} changes, this one was built on {onto}")
+
+
+def _row(index: int, entry: SubnetEntry, block: int) -> dict[str, Any]:
+    body = entry.canonical()
+    if len(body) > MAX_ENTRY_BYTES:
+        raise ValueError(f"entry {entry.id} takes {len(body)} bytes, at most {MAX_ENTRY_BYTES}")
+    return {
+        "idx": index,
+        "kind": "entry",
+        "entry": entry.id,
+        "leaf": change_leaf(entry),
+        "body": body.decode(),
+        "block": block,
+    }
+
+
+def _read(row: Any, index: int) -> SubnetEntry:
+    if row.idx != index:
+        raise LedgerCorrupt(f"log index {index} is missing")
+    entry = SubnetEntry.model_validate(parse_strict(row.body.encode(), max_bytes=MAX_ENTRY_BYTES))
+    if change_leaf(entry) != row.leaf:
+        raise LedgerCorrupt(f"log index {index} ({row.entry}) does not hash to its leaf")
+    return entry
+
+
+def _tune_sqlite(engine: AsyncEngine) -> None:
+    """WAL, full sync, a patient lock, and a real BEGIN IMMEDIATE for writers instead of the driver's late one."""
+
+    def connected(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    def began(connection: Any) -> None:
+        reads = connection.get_execution_options().get("read_only", False)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    event.listen(engine.sync_engine, "connect", connected)
+    event.listen(engine.sync_engine, "begin", began)
