@@ -1,0 +1,140 @@
+"""Between what a capability promises and what a provider's wire wants: the two JMESPath expressions of an operation.
+
+Pure, so that the auditor derives from revealed bytes exactly what the miner derived when it made the call. The
+expressions come from the Ledger, which strangers propose to, so evaluation runs on a budget: an expression that doubles
+its input at every step ends in `MappingFailed`, not in a full memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, cast
+
+import jmespath
+from jmespath.exceptions import JMESPathError
+from jmespath.visitor import TreeInterpreter
+
+from ledger.canonical import StrictJSONError, parse_strict
+from ledger.entry import Operation
+from ledger.types import JSON
+
+MAX_BODY_BYTES = 4 << 20
+MAX_WORK = 64 << 20
+MAX_NODES = 1 << 20
+_ELEMENT_WORK = 16
+
+
+class MappingFailed(ValueError):
+    """`code`: `malformed` (the body is not what its media type says) or `unmappable` (the expression and the value do
+    not fit).
+    """
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+def map_query(operation: Operation, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The operation's complete wire arguments for a capability's arguments; arguments that map to null are dropped.
+
+    Raises:
+        MappingFailed: `unmappable`.
+    """
+    mapped = _search(operation.request, dict(arguments)) if operation.request else dict(arguments)
+    if not isinstance(mapped, dict):
+        raise MappingFailed("unmappable", f"the request mapping of {operation.name} gives no object")
+    return {name: value for name, value in cast("dict[str, Any]", mapped).items() if value is not None}
+
+
+def parse_wire(operation: Operation, body: bytes) -> JSON:
+    """The provider's answer as it stands on the wire: strict JSON, or the whole body as a string for `text/plain`.
+
+    Raises:
+        MappingFailed: `malformed`.
+    """
+    if operation.endpoint.media_type == "text/plain":
+        return _text(body)
+    try:
+        return parse_strict(body, max_bytes=MAX_BODY_BYTES)
+    except StrictJSONError as error:
+        raise MappingFailed("malformed", str(error)) from None
+
+
+def map_wire(operation: Operation, wire: JSON) -> JSON:
+    """A wire answer in the shape that the operation's capability promises.
+
+    Raises:
+        MappingFailed: `unmappable`.
+    """
+    return cast(JSON, _search(operation.response, wire)) if operation.response else wire
+
+
+def map_output(operation: Operation, body: bytes) -> JSON:
+    """`map_wire(parse_wire(body))`: from raw body bytes to what pointers in provenance resolve in.
+
+    Raises:
+        MappingFailed: `malformed` or `unmappable`.
+    """
+    return map_wire(operation, parse_wire(operation, body))
+
+
+def _text(body: bytes) -> str:
+    if len(body) > MAX_BODY_BYTES:
+        raise MappingFailed("malformed", f"{len(body)} bytes, at most {MAX_BODY_BYTES}")
+    try:
+        return body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise MappingFailed("malformed", "not UTF-8") from None
+
+
+class _Budgeted(TreeInterpreter):
+    """Counts what every step of an evaluation produced and stops at `MAX_WORK`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._left = MAX_WORK
+
+    def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:
+        result: Any = super().visit(node, *args, **kwargs)
+        if isinstance(result, list | dict):
+            self._left -= _ELEMENT_WORK * (1 + len(cast("list[Any]", result)))
+        elif isinstance(result, str):
+            self._left -= len(result)
+        else:
+            self._left -= 1
+        if self._left < 0:
+            raise MappingFailed("unmappable", "the mapping produces more than it may")
+        return cast(Any, result)
+
+
+@lru_cache(maxsize=1024)
+def _compile(expression: str) -> Any:
+    try:
+        return jmespath.compile(expression).parsed
+    except JMESPathError as error:
+        raise MappingFailed("unmappable", f"not JMESPath: {error}"[:200]) from None
+
+
+def _search(expression: str, value: Any) -> Any:
+    try:
+        result: Any = _Budgeted().visit(_compile(expression), value)
+    except (JMESPathError, TypeError, AttributeError, RecursionError) as error:
+        raise MappingFailed("unmappable", f"{type(error).__name__}: {error}"[:200]) from None
+    _check_size(result)
+    return result
+
+
+def _check_size(result: Any) -> None:
+    """Shared parts make a small value in memory a huge one on the wire: count what serialising it would visit."""
+    pending, nodes = [result], 0
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            pending.extend(cast("dict[str, Any]", value).values())
+        elif isinstance(value, list):
+            pending.extend(cast("list[Any]", value))
+        nodes += 1
+        if nodes + len(pending) > MAX_NODES:
+            raise MappingFailed("unmappable", f"the mapping produces more than {MAX_NODES} values")
