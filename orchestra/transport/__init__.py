@@ -1,0 +1,59 @@
+"""Signed HTTP between neurons (btauth/1), and the bounded client for everything else: the one door to the network.
+
+Receiving: `SignedRequests` is a FastAPI dependency that yields a `SignedCall`; `install_problems` makes every error a
+problem document; `serve` runs the app. Sending: `SignedClient` for neurons, `OutboundClient` for everybody else.
+"""
+
+from orchestra.transport.btauth import request_digest, sign_request, signed_payload
+from orchestra.transport.errors import (
+    AddressRefused,
+    BadResponse,
+    PeerRefused,
+    PeerTimeout,
+    PeerUnreachable,
+    RedirectRefused,
+    ResponseTooLarge,
+    TransportError,
+)
+from orchestra.transport.limits import Limits
+from orchestra.transport.nonces import (
+    NonceStore,
+    NonceStoreError,
+    NonceStoreFailed,
+    NonceStoreFull,
+    SqliteNonceStore,
+)
+from orchestra.transport.policy import AllowedCallers, AnyCaller, CallerPolicy, MetagraphPolicy, Snapshot
+from orchestra.transport.problems import PROBLEMS, Problem, Refused, install_problems
+from orchestra.transport.receive import SignedCall, SignedRequests
+
+__all__ = [
+    "PROBLEMS",
+    "AddressRefused",
+    "AllowedCallers",
+    "AnyCaller",
+    "BadResponse",
+    "CallerPolicy",
+    "Limits",
+    "MetagraphPolicy",
+    "NonceStore",
+    "NonceStoreError",
+    "NonceStoreFailed",
+    "NonceStoreFull",
+    "PeerRefused",
+    "PeerTimeout",
+    "PeerUnreachable",
+    "Problem",
+    "RedirectRefused",
+    "Refused",
+    "ResponseTooLarge",
+    "SignedCall",
+    "SignedRequests",
+    "Snapshot",
+    "SqliteNonceStore",
+    "TransportError",
+    "install_problems",
+    "request_digest",
+    "sign_request",
+    "signed_payload",
+]

@@ -1,0 +1,127 @@
+"""Every refusal a neuron can answer with: RFC 9457 problem documents of constant bytes, one per stable code.
+
+A refusal must cost less than the request it refuses, so each body is encoded once at import, says nothing about the
+request (no echo, no sizes, no reasons an attacker could tune by) and is the same bytes every time. What differs is at
+most the `Retry-After` header. Our own failures are 5xx, never the caller's 4xx.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+MEDIA_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One refusal: a stable `code` for programs, a `title` for people that says what to do, and its HTTP status."""
+
+    code: str
+    status: int
+    title: str
+    body: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        document = {
+            "type": f"urn:orchestra:problem:{self.code}",
+            "title": self.title,
+            "status": self.status,
+            "code": self.code,
+        }
+        object.__setattr__(self, "body", json.dumps(document, separators=(",", ":")).encode())
+
+
+class Refused(Exception):
+    """Raised anywhere below a route to answer with a problem. `retry_after_s` becomes `Retry-After` (whole seconds, at least 1)."""
+
+    def __init__(self, problem: Problem, *, retry_after_s: float | None = None) -> None:
+        super().__init__(problem.code)
+        self.problem = problem
+        self.retry_after_s = retry_after_s
+
+    def response(self) -> Response:
+        headers: dict[str, str] = {}
+        if self.retry_after_s is not None:
+            headers["retry-after"] = str(max(1, math.ceil(self.retry_after_s)))
+        if self.problem.status == 401:
+            headers["www-authenticate"] = 'btauth version="1"'
+        return Response(self.problem.body, self.problem.status, headers, MEDIA_TYPE)
+
+
+BODY_TOO_LARGE = Problem("body_too_large", 413, "The body is over this endpoint's limit.")
+BODY_TIMEOUT = Problem("body_timeout", 408, "The body did not arrive in time: send it at once.")
+BODY_INCOMPLETE = Problem("body_incomplete", 400, "The connection ended before the body did.")
+
+AUTH_MISSING = Problem("auth_missing", 401, "Sign the request: bittensor http_auth, btauth/1.")
+AUTH_MALFORMED = Problem("auth_malformed", 401, "The X-Bittensor headers are not btauth/1 with sr25519.")
+WRONG_RECEIVER = Problem("wrong_receiver", 401, "Bind the signature to this neuron's hotkey.")
+STALE_REQUEST = Problem("stale_request", 401, "The nonce is too old or in the future: check your clock.")
+BAD_SIGNATURE = Problem("bad_signature", 401, "The signature does not fit what was received.")
+REPLAYED_REQUEST = Problem("replayed_request", 401, "This nonce was used: sign a fresh one for every attempt.")
+
+PEER_RATE_LIMITED = Problem("peer_rate_limited", 429, "Too many requests from this address: wait.")
+HOTKEY_RATE_LIMITED = Problem("hotkey_rate_limited", 429, "Too many requests by this hotkey: wait.")
+TOO_MANY_IN_FLIGHT = Problem("too_many_in_flight", 503, "Too many requests in flight: wait for answers.")
+
+HOTKEY_UNKNOWN = Problem("hotkey_unknown", 403, "This hotkey is not registered on the subnet.")
+NO_PERMIT = Problem("no_permit", 403, "This hotkey holds no validator permit.")
+STAKE_TOO_LOW = Problem("stake_too_low", 403, "This hotkey's stake is below this neuron's minimum.")
+METAGRAPH_STALE = Problem("metagraph_stale", 503, "This neuron has lost sight of the chain: try later.")
+
+NONCE_STORE_FULL = Problem("nonce_store_full", 503, "This neuron cannot remember more requests: try later.")
+NONCE_STORE_FAILED = Problem("nonce_store_failed", 503, "This neuron cannot record requests now: try later.")
+
+JSON_PROBLEMS = {
+    code: Problem(f"json_{code}", status, title)
+    for code, status, title in (
+        ("too_large", 413, "The JSON document is over the limit."),
+        ("too_deep", 400, "The JSON document is nested too deep."),
+        ("duplicate_key", 400, "A JSON object names a key twice."),
+        ("bad_number", 400, "A JSON number is not exact: write large integers as strings."),
+        ("bad_text", 400, "The JSON text is not valid UTF-8."),
+        ("malformed", 400, "The body is not JSON."),
+    )
+}
+
+NOT_FOUND = Problem("not_found", 404, "There is nothing at this path.")
+METHOD_NOT_ALLOWED = Problem("method_not_allowed", 405, "This path does not take that method.")
+UNPROCESSABLE = Problem("unprocessable", 422, "The request does not fit this endpoint's schema.")
+BAD_REQUEST = Problem("bad_request", 400, "The request was refused.")
+INTERNAL_ERROR = Problem("internal_error", 500, "This neuron failed; the fault is not yours.")
+
+PROBLEMS: dict[str, Problem] = {
+    problem.code: problem
+    for problem in (*(value for value in list(globals().values()) if isinstance(value, Problem)), *JSON_PROBLEMS.values())
+}
+"""Every problem by its code."""
+
+
+def install_problems(app: FastAPI) -> None:
+    """Make every error of `app` a problem document: ours (`Refused`), the framework's 404, 405 and 422, and crashes (500)."""
+
+    async def refused(_: Request, error: Exception) -> Response:
+        assert isinstance(error, Refused)
+        return error.response()
+
+    async def framework(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        known = {404: NOT_FOUND, 405: METHOD_NOT_ALLOWED, 422: UNPROCESSABLE, 500: INTERNAL_ERROR}
+        return Refused(known.get(error.status_code, BAD_REQUEST)).response()
+
+    async def unprocessable(_: Request, __: Exception) -> Response:
+        return Refused(UNPROCESSABLE).response()
+
+    async def crashed(_: Request, __: Exception) -> Response:
+        return Refused(INTERNAL_ERROR).response()
+
+    app.add_exception_handler(Refused, refused)
+    app.add_exception_handler(HTTPException, framework)
+    app.add_exception_handler(RequestValidationError, unprocessable)
+    app.add_exception_handler(Exception, crashed)
