@@ -1,0 +1,58 @@
+"""The one door to Bittensor (bittensor 11): keys, reads and transactions over any chain, by network name.
+
+Nothing else in Orchestra imports the SDK's chain classes. Code above works with these names and never learns whether it
+talks to finney, to the test network, or to a chain in a process beside it.
+"""
+
+from __future__ import annotations
+
+from ledger.types import Block, Hotkey, Netuid, Rao, Signer
+from orchestra.chain.errors import (
+    ChainError,
+    ChainRejected,
+    ChainTimeout,
+    ChainUnreachable,
+    NotRegistered,
+    RuntimeMismatch,
+    RuntimeTooOld,
+    SubnetMissing,
+    UnknownNetwork,
+    WalletExists,
+    WalletLocked,
+    WalletMissing,
+)
+from orchestra.chain.facade import Chain, WalletLike
+from orchestra.chain.keys import dev_signer, load_coldkey, load_signer, open_wallet, verify_signature
+from orchestra.chain.types import BlockRef, Hyperparameters, Metagraph, Neuron, TxOutcome
+
+__all__ = [
+    "Block",
+    "BlockRef",
+    "Chain",
+    "ChainError",
+    "ChainRejected",
+    "ChainTimeout",
+    "ChainUnreachable",
+    "Hotkey",
+    "Hyperparameters",
+    "Metagraph",
+    "Netuid",
+    "Neuron",
+    "NotRegistered",
+    "Rao",
+    "RuntimeMismatch",
+    "RuntimeTooOld",
+    "Signer",
+    "SubnetMissing",
+    "TxOutcome",
+    "UnknownNetwork",
+    "WalletExists",
+    "WalletLike",
+    "WalletLocked",
+    "WalletMissing",
+    "dev_signer",
+    "load_coldkey",
+    "load_signer",
+    "open_wallet",
+    "verify_signature",
+]

@@ -1,0 +1,85 @@
+"""Keys: load them, sign with them, check what others signed. Neurons hold a hotkey and nothing else.
+
+Loading is where a beginner fails first, so a missing or locked file becomes one line that says what to type. Keys are
+sr25519, the wallets' default scheme; whatever a signature should mean (domain tag, version, receiver) is in the bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, cast
+
+import bittensor as bt
+from bittensor.keyfiles import KeyfileError, Keypair, WrongPasswordError
+from bittensor.sp_core import get_password_from_environment
+
+from ledger.types import Signer
+from orchestra.chain.errors import WalletLocked, WalletMissing
+
+SIGNATURE_BYTES = 64
+DEFAULT_PATH = "~/.bittensor/wallets"
+
+
+def verify_signature(ss58: str, data: bytes, signature: bytes) -> bool:
+    """True when `signature` is `ss58`'s sr25519 signature over `data`; False for anything else, never an exception."""
+    if len(signature) != SIGNATURE_BYTES:
+        return False
+    try:
+        return bool(Keypair(ss58_address=ss58).verify(data, signature))
+    except (ValueError, TypeError):
+        return False
+
+
+def dev_signer(uri: str) -> Signer:
+    """The well-known development key of a URI such as `//Alice`: for tests and local networks, worthless elsewhere."""
+    return cast(Signer, Keypair.create_from_uri(uri))
+
+
+def open_wallet(name: str, hotkey: str, path: str = DEFAULT_PATH) -> bt.Wallet:
+    """The wallet on disk under these names, nothing read yet."""
+    return bt.Wallet(name=name, hotkey=hotkey, path=str(Path(path).expanduser()))
+
+
+def load_signer(name: str, hotkey: str, path: str = DEFAULT_PATH) -> Signer:
+    """The hotkey of a wallet, unlocked.
+
+    Raises WalletMissing when there is no such file and WalletLocked when it is encrypted and BT_WALLET_PASSWORD does
+    not open it. The coldkey is never touched.
+    """
+    return cast(Signer, _unlock(open_wallet(name, hotkey, path).hotkey_file, name, hotkey, path))
+
+
+def load_coldkey(name: str, path: str = DEFAULT_PATH) -> Signer:
+    """The coldkey of a wallet, unlocked, for commands that spend. Raises as `load_signer`."""
+    return cast(Signer, _unlock(open_wallet(name, "default", path).coldkey_file, name, None, path))
+
+
+def _unlock(keyfile: Any, name: str, hotkey: str | None, path: str) -> Any:
+    """The keypair in a key file; `hotkey` None means the file is the coldkey (which changes only the advice)."""
+    role = "coldkey" if hotkey is None else "hotkey"
+    try:
+        return keyfile.get_keypair(_password(keyfile))
+    except FileNotFoundError as error:
+        raise WalletMissing(_advice(role, name, hotkey, path)) from error
+    except (WrongPasswordError, KeyfileError, ValueError) as error:
+        raise WalletLocked(
+            f"Cannot unlock the {role} of wallet {name!r} ({error}): set BT_WALLET_PASSWORD to its password"
+        ) from error
+
+
+def _password(keyfile: Any) -> str | None:
+    """What opens an encrypted key file without asking a person: services have nobody to ask."""
+    if not keyfile.is_encrypted():
+        return None
+    password = os.environ.get("BT_WALLET_PASSWORD") or get_password_from_environment(keyfile.env_var_name())
+    if not password:
+        raise ValueError("it is encrypted and no password was given")
+    return password
+
+
+def _advice(role: str, name: str, hotkey: str | None, path: str) -> str:
+    where = "" if path == DEFAULT_PATH else f" --wallet.path {path}"
+    hot = "" if hotkey is None else f" --wallet.hotkey {hotkey}"
+    command = f"orchestra wallet new --wallet.name {name}{hot}{where}"
+    return f"No {role} in wallet {name!r}{where and f' under {path}'}: run: {command}"
