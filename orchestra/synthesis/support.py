@@ -1,0 +1,89 @@
+"""One notion of "the source really contains the value", shared by the synthesiser that cites and the auditor that checks.
+
+It is lenient about spelling (case, spacing, `$1.99` for 1.99, a sentence around the value) and strict about content: a
+value never says more than what was found, digits inside a word are no number, and a part of a word is no match.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Any
+
+from orchestra.synthesis.instants import instant, instants_in
+from orchestra.synthesis.numbers import MAX_TEXT, first_number, numbers_in
+
+_SPACE = re.compile(r"\s+")
+_JOINERS = re.compile(r"[-‐‑‒–—−_]")
+_NUMERAL = re.compile(r"[-−]?[$€£]?\s?\d[\d,]*(?:\.\d+)?")
+_YES = frozenset({"yes", "true", "y", "available", "supported", "enabled"})
+_NO = frozenset({"no", "false", "n", "unavailable", "not available", "unsupported", "not supported", "disabled"})
+
+
+def supports(found: Any, value: Any) -> bool:
+    """True when `found`, a JSON value in a step's mapped output, contains the leaf `value`.
+
+    Equal; or numerically equal across int, float and numbers written in a string; or the same instant; or a yes or no
+    for a bool; or a string that contains the value as whole words, letter case, spacing and hyphens aside. Null, an
+    empty string and a container that is not equal are never supported.
+    """
+    if value is None or value == "":
+        return False
+    if isinstance(value, bool):
+        return found is value or (isinstance(found, str) and yes_or_no(found) is value)
+    if isinstance(value, int | float):
+        return _supports_number(found, value)
+    if isinstance(value, str):
+        return _supports_text(found, value)
+    return type(found) is type(value) and bool(found == value)
+
+
+def yes_or_no(text: str) -> bool | None:
+    """The bool that a whole string states."""
+    said = normalised(text).strip(" .!")
+    return True if said in _YES else False if said in _NO else None
+
+
+def normalised(text: str) -> str:
+    """Text for comparison: NFKC, case folded, white space and hyphens as single spaces."""
+    folded = unicodedata.normalize("NFKC", text[:MAX_TEXT]).casefold()
+    return _SPACE.sub(" ", _JOINERS.sub(" ", folded)).strip()
+
+
+def _supports_number(found: Any, value: float) -> bool:
+    wanted = first_number(value)
+    if isinstance(found, str):
+        return wanted in numbers_in(found)
+    return wanted is not None and first_number(found) == wanted
+
+
+def _supports_text(found: Any, value: str) -> bool:
+    if isinstance(found, bool):
+        return yes_or_no(value) is found
+    if isinstance(found, int | float):
+        return bool(_NUMERAL.fullmatch(value.strip())) and first_number(value) == first_number(found)
+    if not isinstance(found, str):
+        return False
+    return _contains(normalised(found), normalised(value).rstrip("/")) or _same_instant(found, value)
+
+
+def _contains(text: str, part: str) -> bool:
+    start = text.find(part) if part else -1
+    while start >= 0:
+        end = start + len(part)
+        if not (_glued(text, start) or _glued(text, end)):
+            return True
+        start = text.find(part, start + 1)
+    return False
+
+
+def _glued(text: str, at: int) -> bool:
+    return 0 < at < len(text) and text[at - 1].isalnum() and text[at].isalnum()
+
+
+def _same_instant(found: str, value: str) -> bool:
+    wanted = instant(value)
+    if wanted is None:
+        return False
+    dated = len(value.strip()) <= len("2026-08-07")
+    return any(other == wanted or (dated and other.date() == wanted.date()) for other in instants_in(found))
