@@ -341,12 +341,20 @@ class LedgerLeaf(Part):
     body: SubnetEntry
 
 
+class LedgerChangesRequest(Message):
+    """What comes after this size of the log?"""
+
+    since: int = Field(ge=0)
+
+
 class LedgerChanges(Message):
-    """`GET /v1/ledger/changes?since=SIZE`: the leaves after that size, and the version they lead to."""
+    """`POST /v1/ledger/changes`: the leaves after a size, the version they lead to, and who says so."""
 
     since: int = Field(ge=0)
     version: LedgerVersion
     leaves: tuple[LedgerLeaf, ...] = Field(max_length=1_000)
+    signer: SS58
+    signature: Signature
 
 
 # GET /v1/health ------------------------------------------------------------------------------------------------------
