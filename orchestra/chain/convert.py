@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import bittensor as bt
 from bittensor.metagraph import MetagraphNeuron
 
 from orchestra.chain.types import BlockRef, Metagraph, Neuron, TxOutcome
 
+U16 = 65535
 
-def metagraph(graph: bt.Metagraph, block: BlockRef) -> Metagraph:
-    """Our metagraph of the SDK's, read at `block`."""
-    neurons = tuple(_neuron(neuron) for neuron in graph.neurons)
+
+def metagraph(graph: bt.Metagraph, validator_trust: Sequence[int], block: BlockRef) -> Metagraph:
+    """Our metagraph of the SDK's at `block`, with the chain's ValidatorTrust (u16 by uid), which the SDK leaves out."""
+    trust = [value / U16 for value in validator_trust]
+    trust += [0.0] * (len(graph.neurons) - len(trust))  # the chain writes the vector at epochs only
+    neurons = tuple(_neuron(neuron, vtrust) for neuron, vtrust in zip(graph.neurons, trust, strict=False))
     return Metagraph(netuid=graph.netuid, block=block, tempo=graph.tempo, neurons=neurons)
 
 
-def _neuron(neuron: MetagraphNeuron) -> Neuron:
+def _neuron(neuron: MetagraphNeuron, vtrust: float) -> Neuron:
     return Neuron(
         uid=neuron.uid,
         hotkey=neuron.hotkey,
@@ -26,7 +32,7 @@ def _neuron(neuron: MetagraphNeuron) -> Neuron:
         incentive=neuron.incentive,
         dividends=neuron.dividends,
         emission_rao=neuron.emission.rao,
-        vtrust=neuron.trust,
+        vtrust=vtrust,
         last_update=neuron.last_update,
         registered_at=neuron.block_at_registration,
         collateral_rao=None if neuron.collateral_locked is None else neuron.collateral_locked.rao,

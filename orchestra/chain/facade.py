@@ -103,12 +103,14 @@ class Chain:
 
     async def _metagraph(self, session: Session, netuid: int, block: int | None) -> Metagraph:
         number = await session.substrate.block_number() if block is None else block
-        graph, block_hash = await asyncio.gather(
-            session.client.subnets.metagraph(netuid, block=number), session.substrate.block_hash(number)
+        block_hash = await session.substrate.block_hash(number)
+        graph, trust = await asyncio.gather(
+            session.client.subnets.metagraph(netuid, block=number),
+            session.substrate.query("SubtensorModule", "ValidatorTrust", [netuid], block_hash),
         )
         if graph is None:
             raise SubnetMissing(self.network, netuid)
-        return convert.metagraph(graph, BlockRef(number, block_hash))
+        return convert.metagraph(graph, [int(value) for value in trust or ()], BlockRef(number, block_hash))
 
     async def hyperparameters(self, netuid: int) -> Hyperparameters:
         """The subnet's rules, all read at one block. Raises SubnetMissing."""
