@@ -1,0 +1,367 @@
+"""Where on a page a field's value stands: labels, headings, tables, lists, sentences, in this order of trust."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from orchestra.synthesis.coercion import Kind, cell_value, money_in, number_in, scalar, split_list
+from orchestra.synthesis.labels import canonical_words, is_name, match, slug, without, words
+from orchestra.synthesis.page import Block, Heading, Items, Page, Pair, Paragraph, Table
+
+_FITS = 0.55
+_TEXT = Kind("str")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"“])")
+_SEPARATOR = re.compile(r"\s+[|·–—:-]\s+|:\s+")
+_IDENTIFIER = re.compile(
+    r"\s*[(\[](?:sn|subnet|netuid|id|no\.?)[\s#]*\d+[)\]]|^(?:sn|subnet|netuid|#)[\s#]*\d+$", re.IGNORECASE
+)
+_NUMBERED = re.compile(r"\b([A-Za-z]{2,12})[ -]?#?(\d+)\b")
+_GENERIC = frozenset(
+    (
+        "a about and api at cloud docs documentation fact facts faq features for gpu gpus guide home how in instances"
+        " list of on on-demand our overview page plans price prices pricing profile rates rental review sheet the to"
+        " welcome with works"
+    ).split()
+)
+_AUXILIARY = frozenset(
+    ("is", "are", "was", "were", "can", "may", "must", "has", "have", "had", "will", "would", "should", "do", "does")
+)
+_CUES = {
+    "strength": r"(?:known|valued|praised|chosen|liked) for|stands out (?:for|with)|strengths? (?:are|is|include)",
+    "weakness": r"criticised for|drawbacks? (?:are|is|include)|falls short (?:on|in)",
+}
+_PROSE_PRICE = re.compile(
+    r"^(?P<label>.{2,80}?)\s+(?:costs?|is|at|for|from|starts at|rents? (?:for|at)|goes for|=|[–—-])\s+"
+    r"(?P<rest>\D{0,24}\d.*)$"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A text that may hold a field's value, and how sure its place makes it."""
+
+    score: float
+    text: str
+    links: tuple[str, ...] = ()
+
+
+class Finder:
+    """Answers for one page (or one section of it). Every answer stands in the page, or is None."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.pairs = [block for block in page.blocks if isinstance(block, Pair)]
+        self.tables = [block for block in page.blocks if isinstance(block, Table)]
+        self.sections = _sections(page.blocks)
+
+    # one value ---------------------------------------------------------------------------------------------------
+
+    def scalar(self, field: str, kind: Kind) -> Any:
+        """The value of the best place that states exactly one of this kind."""
+        candidates = [*self._labelled(field), *self._headed(field, kind), *self._cells(field)]
+        for candidate in sorted(candidates, key=lambda found: -found.score):
+            value = scalar(candidate.text, kind, candidate.links)
+            if value is not None:
+                return value
+        if kind.name == "str":
+            return self._verb(field) or self._opening_sentence(field)
+        return self._numbered(field) if kind.name == "int" else self._in_sentence(field, kind)
+
+    def _labelled(self, field: str) -> Iterator[Candidate]:
+        for pair in self.pairs:
+            if (score := match(field, pair.label)) >= _FITS:
+                yield Candidate(score, pair.value, pair.links)
+
+    def _headed(self, field: str, kind: Kind) -> Iterator[Candidate]:
+        for heading, blocks in self.sections:
+            score = 0.95 * match(field, heading)
+            if score < _FITS:
+                continue
+            for block in blocks:
+                if isinstance(block, Paragraph):
+                    yield Candidate(score, _within(block.text) if kind.name == "str" else block.text, block.links)
+                elif isinstance(block, Pair) and kind.name != "str":
+                    yield Candidate(score - 0.01, block.value, block.links)
+
+    def _cells(self, field: str) -> Iterator[Candidate]:
+        """Cells whose row and column together say what the field says."""
+        asked = frozenset(canonical_words(field))
+        for table in self.tables:
+            for row in table.rows:
+                for header, cell in zip(table.header[1:], row[1:], strict=False):
+                    row_words, column_words = frozenset(canonical_words(row[0])), frozenset(canonical_words(header))
+                    said = row_words | column_words
+                    if asked <= said and not asked <= row_words and not asked <= column_words:
+                        yield Candidate(0.9 * len(asked) / len(said), cell)
+
+    def _sentences(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        for block in self.page.blocks:
+            if isinstance(block, Paragraph):
+                yield from ((sentence, block.links) for sentence in _SENTENCE.split(block.text))
+            elif isinstance(block, Pair):
+                yield from ((sentence, block.links) for sentence in _SENTENCE.split(block.value))
+            elif isinstance(block, Items):
+                yield from ((item, ()) for item in block.items)
+
+    def _in_sentence(self, field: str, kind: Kind) -> Any:
+        """The one value of this kind in sentences that name the field."""
+        asked = frozenset(canonical_words(field))
+        values = [
+            value
+            for sentence, links in self._sentences()
+            if asked
+            and asked <= frozenset(canonical_words(sentence))
+            and (value := scalar(sentence, kind, links if len(links) == 1 else ())) is not None
+        ]
+        return values[0] if values and all(value == values[0] for value in values) else None
+
+    def _numbered(self, field: str) -> int | None:
+        """`SN34`, `subnet id 34`: a number that its label stands right before."""
+        asked = canonical_words(field)
+        texts = [self.page.title, *(h for h, _ in self.sections), *(sentence for sentence, _ in self._sentences())]
+        for text in texts:
+            spaced = _NUMBERED.sub(r"\1 \2", text)
+            found = list(canonical_words(spaced))
+            for index in range(len(found) - len(asked)):
+                if tuple(found[index : index + len(asked)]) == asked and found[index + len(asked)].isdigit():
+                    return int(found[index + len(asked)])
+        return None
+
+    def _verb(self, field: str) -> str | None:
+        """`detects`: the rest of a sentence that opens with the verb, or with the page's subject and the verb."""
+        verb = field.lower()
+        if not verb.isalpha() or not verb.endswith("s"):
+            return None
+        subject = re.escape(self.subject() or "it")
+        opening = re.compile(
+            rf"^(?:(?:{subject}|it|(?:the|this) (?:subnet|service|api|tool))\s+(?:also\s+)?)?{verb}\s+(.+)$", re.I
+        )
+        for sentence, _ in self._sentences():
+            if (found := opening.match(sentence)) and found[1].split()[0].lower() not in _AUXILIARY:
+                return scalar(found[1].rstrip(". "), _TEXT)
+        return None
+
+    def _opening_sentence(self, field: str) -> str | None:
+        """A whole sentence that is about the field from its first words."""
+        asked = frozenset(canonical_words(field))
+        for sentence, _ in self._sentences():
+            if (
+                asked
+                and asked <= frozenset(canonical_words(" ".join(sentence.split()[:4])))
+                and len(sentence.split()) > 4
+            ):
+                return scalar(sentence, _TEXT)
+        return None
+
+    # what the page is about --------------------------------------------------------------------------------------
+
+    def name(self, field: str) -> str | None:
+        """A label of exactly this name, else the subject of the page."""
+        exact = [pair for pair in self.pairs if words(pair.label) in (words(field), (*words(field), "name"))]
+        return scalar(exact[0].value, _TEXT) if exact else self.subject()
+
+    def subject(self) -> str | None:
+        """The proper part of the first heading; where that is only generic words, what the site calls itself."""
+        segments = [*_SEPARATOR.split(self.page.headline), self.page.site, *_SEPARATOR.split(self.page.title)]
+        for segment in segments:
+            if proper := _proper(segment):
+                return proper
+        return None
+
+    # lists -------------------------------------------------------------------------------------------------------
+
+    def listing(self, field: str, item: Kind | None) -> list[Any] | None:
+        """The list under a heading of this name, else a labelled enumeration, a table's column, or a sentence's."""
+        found: list[tuple[float, list[str]]] = []
+        for heading, blocks in self.sections:
+            lists = [block for block in blocks if isinstance(block, Items)]
+            if lists and (score := match(field, heading)) >= _FITS:
+                found.append((score, list(lists[0].leads)))
+        found += [(candidate.score, split_list(candidate.text)) for candidate in self._labelled(field)]
+        found += [
+            (0.9 * match(field, header), [row[index] for row in table.rows])
+            for table in self.tables
+            for index, header in enumerate(table.header)
+            if match(field, header) >= _FITS and not is_name(header)
+        ]
+        for _, texts in sorted(found, key=lambda pair: -pair[0]):
+            if values := _coerced(texts, item):
+                return values
+        rest = self._verb(field) or self._cue(field)
+        return _coerced(split_list(rest), item) or None if rest else None
+
+    def _cue(self, field: str) -> str | None:
+        """`RunPod is known for spot pricing and templates.`: what follows a phrase that means the field."""
+        pattern = _CUES.get(" ".join(canonical_words(field)))
+        for sentence, _ in self._sentences() if pattern else ():
+            if found := re.search(rf"\b(?:{pattern})\s+(?:its\s+)?(.+)$", sentence, re.I):
+                return found[1].rstrip(". ")
+        return None
+
+    # mappings ----------------------------------------------------------------------------------------------------
+
+    def mapping(self, field: str, item: Kind | None) -> dict[str, Any] | None:
+        """`{slug: value}` of the table, the labelled values or the priced sentences that the field names."""
+        entries = self.entries(field)
+        values = {
+            slug(label): cell_value(text) if item is None else scalar(text, item) for label, text in reversed(entries)
+        }
+        values = {key: value for key, value in reversed(values.items()) if key and value is not None}
+        return values or None
+
+    def entries(self, field: str) -> list[tuple[str, str]]:
+        """The same as (label, text)."""
+        found = [(score, entries) for score, entries in self._mappings(field) if entries]
+        best = max(found, key=lambda pair: pair[0], default=None)
+        return best[1] if best else self._priced_sentences() if "price" in canonical_words(field) else []
+
+    def _mappings(self, field: str) -> Iterator[tuple[float, list[tuple[str, str]]]]:
+        for heading, blocks in self.sections:
+            score = match(field, heading)
+            pairs = [(block.label, block.value) for block in blocks if isinstance(block, Pair)]
+            if score >= _FITS and pairs:
+                yield score, pairs
+            for table in (block for block in blocks if isinstance(block, Table)):
+                yield from _table_entries(table, field, max(score, match(field, table.caption)))
+        labelled = [
+            (rest, pair.value) for pair in self.pairs if (rest := without(pair.label, field)) != _all(pair.label)
+        ]
+        if len([label for label, _ in labelled if label]) > 1:
+            yield _FITS, [(label, value) for label, value in labelled if label]
+        for pair in self.pairs:
+            if match(field, pair.label) >= _FITS:
+                yield match(field, pair.label) - 0.1, list(_priced_clauses(pair.value))
+
+    def _priced_sentences(self) -> list[tuple[str, str]]:
+        return [entry for sentence, _ in self._sentences() for entry in _priced_clauses(sentence)]
+
+    def section(self, field: str) -> list[Block]:
+        """The blocks under the heading that names the field best."""
+        best = max(self.sections, key=lambda section: match(field, section[0]), default=None)
+        return list(best[1]) if best and match(field, best[0]) >= _FITS else []
+
+    # tables with a row for each record ---------------------------------------------------------------------------
+
+    @staticmethod
+    def cell(text: str, kind: Kind) -> Any:
+        """A cell as a field's value."""
+        if kind.name == "list":
+            return _coerced(split_list(text), kind.item) or None
+        return scalar(text, kind)
+
+    @staticmethod
+    def priced_columns(table: Table, field: str, taken: set[int]) -> list[int]:
+        """Columns of numbers that together are a mapping, because their headers or the caption say so."""
+        captioned = match(field, table.caption) >= _FITS
+        return [
+            index
+            for index, header in enumerate(table.header)
+            if index
+            and index not in taken
+            and _numeric(table, index)
+            and (
+                captioned
+                or set(canonical_words(header)) & set(canonical_words(field))
+                or money_in(table.rows[0][index])
+            )
+        ]
+
+    @staticmethod
+    def row_mapping(table: Table, row: tuple[str, ...], field: str, indices: list[int]) -> dict[str, Any]:
+        labels = {index: slug(without(table.header[index], field)) or slug(table.header[index]) for index in indices}
+        values = {labels[index]: cell_value(row[index]) for index in indices}
+        return {key: value for key, value in values.items() if value is not None}
+
+
+def _sections(blocks: tuple[Block, ...]) -> list[tuple[str, list[Block]]]:
+    """Every heading with the blocks up to the next heading of its level or above."""
+    sections: list[tuple[int, str, list[Block]]] = []
+    open_sections: list[tuple[int, str, list[Block]]] = []
+    for block in blocks:
+        if isinstance(block, Heading):
+            open_sections = [section for section in open_sections if section[0] < block.level]
+            section = (block.level, block.text, list[Block]())
+            open_sections.append(section)
+            sections.append(section)
+        else:
+            for _, _, members in open_sections:
+                members.append(block)
+    return [(text, members) for _, text, members in sections]
+
+
+def _within(text: str, limit: int = 300) -> str:
+    """The text, or as many of its first sentences as fit."""
+    kept = ""
+    for sentence in _SENTENCE.split(text):
+        if kept and len(kept) + len(sentence) >= limit:
+            break
+        kept = f"{kept} {sentence}".strip()
+    return kept
+
+
+def _proper(segment: str) -> str:
+    """A heading without identifiers and without generic words at either end; empty when nothing else is left."""
+    kept = _IDENTIFIER.sub("", segment.strip()).split()
+    while kept and kept[-1].lower().strip(",.&") in _GENERIC | {""}:
+        kept.pop()
+    while kept and kept[0].lower().strip(",.&") in _GENERIC | {""}:
+        kept.pop(0)
+    return " ".join(kept)
+
+
+def _coerced(texts: list[str], item: Kind | None) -> list[Any]:
+    values = [scalar(text, item or _TEXT) for text in texts]
+    return [value for value in values if value is not None]
+
+
+def _all(label: str) -> str:
+    return " ".join(canonical_words(label))
+
+
+def _numeric(table: Table, index: int) -> bool:
+    said = [row[index] for row in table.rows if cell_value(row[index]) is not None]
+    return bool(said) and 2 * sum(number_in(text) is not None for text in said) >= len(said)
+
+
+def _table_entries(table: Table, field: str, context: float) -> Iterator[tuple[float, list[tuple[str, str]]]]:
+    """Row labels with the column that the field names best; by the context alone, the first column of amounts."""
+    scored = [
+        (max(match(field, header), 0.9 * context if money_in(header) or _has_money(table, index) else 0.0), -index)
+        for index, header in enumerate(table.header)
+        if index and _numeric(table, index)
+    ]
+    score, negative = max(scored, default=(0.0, 0))
+    if score >= _FITS:
+        labels = _row_labels(table, -negative)
+        yield score + 0.2 * context, [(label, row[-negative]) for label, row in zip(labels, table.rows, strict=True)]
+
+
+def _has_money(table: Table, index: int) -> bool:
+    return any(money_in(row[index]) for row in table.rows)
+
+
+def _row_labels(table: Table, value_index: int) -> list[str]:
+    """The first column; where it repeats itself, with the next columns until every row is told apart."""
+    labels = [row[0] for row in table.rows]
+    for index in range(1, value_index):
+        if len(set(labels)) == len(labels):
+            break
+        labels = [f"{label} {row[index]}" for label, row in zip(labels, table.rows, strict=True)]
+    return labels
+
+
+def _priced_clauses(sentence: str) -> Iterator[tuple[str, str]]:
+    """`An A100 80 GB costs $1.99 an hour`: the proper words before an amount, and the rest of the clause."""
+    for clause in re.split(r";\s+|,\s+(?:and\s+)?|\s+and\s+|\s+while\s+", sentence.rstrip(".")):
+        if len(money_in(clause)) == 1 and (found := _PROSE_PRICE.match(clause)):
+            tokens = found["label"].split()
+            run: list[str] = []
+            while tokens and (
+                any(c.isupper() or c.isdigit() for c in tokens[-1]) and tokens[-1] not in ("A", "An", "The")
+            ):
+                run.insert(0, tokens.pop())
+            if run:
+                yield " ".join(run), clause[found.start("rest") :]
