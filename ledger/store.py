@@ -8,15 +8,15 @@ writer: an append names the version it builds on, and is refused when another go
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text, event, func, insert, select
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text, func, insert, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ledger.canonical import parse_strict
+from ledger.database import open_engine, reading
 from ledger.entry import SubnetEntry
 from ledger.view import LedgerView, change_leaf
 
@@ -44,10 +44,6 @@ class LedgerCorrupt(RuntimeError):
     """The table does not hash to what it says. Delete the file and bootstrap again from a validator."""
 
 
-def sqlite_url(path: Path) -> str:
-    return f"sqlite+aiosqlite:///{path}"
-
-
 class LedgerStore:
     """Owner of one database connection pool. Use as an async context manager, or `open` and `close`."""
 
@@ -57,12 +53,7 @@ class LedgerStore:
     @classmethod
     async def open(cls, url: str) -> Self:
         """Connect and create what is missing. `url` is SQLAlchemy's: `sqlite+aiosqlite:///PATH` or PostgreSQL's."""
-        engine = create_async_engine(url)
-        if engine.dialect.name == "sqlite":
-            _tune_sqlite(engine)
-        async with engine.begin() as connection:
-            await connection.run_sync(metadata.create_all)
-        return cls(engine)
+        return cls(await open_engine(url, metadata))
 
     async def close(self) -> None:
         await self._engine.dispose()
@@ -86,7 +77,7 @@ class LedgerStore:
     async def changes(self, since: int, limit: int | None = None) -> tuple[SubnetEntry, ...]:
         """Committed entries from log index `since` on, in order."""
         query = select(changes).where(changes.c.idx >= since).order_by(changes.c.idx).limit(limit)
-        async with self._engine.execution_options(read_only=True).connect() as connection:
+        async with reading(self._engine) as connection:
             rows = (await connection.execute(query)).all()
         return tuple(_read(row, since + offset) for offset, row in enumerate(rows))
 
@@ -132,21 +123,3 @@ def _read(row: Any, index: int) -> SubnetEntry:
     if change_leaf(entry) != row.leaf:
         raise LedgerCorrupt(f"log index {index} ({row.entry}) does not hash to its leaf")
     return entry
-
-
-def _tune_sqlite(engine: AsyncEngine) -> None:
-    """WAL, full sync, a patient lock, and a real BEGIN IMMEDIATE for writers instead of the driver's late one."""
-
-    def connected(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    def began(connection: Any) -> None:
-        reads = connection.get_execution_options().get("read_only", False)
-        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
-
-    event.listen(engine.sync_engine, "connect", connected)
-    event.listen(engine.sync_engine, "begin", began)

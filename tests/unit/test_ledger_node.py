@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from bittensor.keyfiles import Keypair
 
+from ledger.database import sqlite_url
 from ledger.entry import SubnetEntry
-from ledger.store import sqlite_url
 from ledger.types import Signer
 from orchestra.chain import verify_signature
 from orchestra.ledger_node import LedgerNode, LedgerRefused, read_seed

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ledger.database import sqlite_url
 from ledger.entry import SubnetEntry
-from ledger.store import LedgerConflict, LedgerCorrupt, LedgerStore, sqlite_url
+from ledger.store import LedgerConflict, LedgerCorrupt, LedgerStore
 from ledger.view import LedgerView
 from tests.builders import entry, operation
 
