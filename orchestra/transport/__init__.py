@@ -5,6 +5,7 @@ problem document; `serve` runs the app. Sending: `SignedClient` for neurons, `Ou
 """
 
 from orchestra.transport.btauth import request_digest, sign_request, signed_payload
+from orchestra.transport.client import SignedClient, SignedResponse
 from orchestra.transport.errors import (
     AddressRefused,
     BadResponse,
@@ -23,12 +24,15 @@ from orchestra.transport.nonces import (
     NonceStoreFull,
     SqliteNonceStore,
 )
+from orchestra.transport.outbound import OutboundClient, OutboundResponse
 from orchestra.transport.policy import AllowedCallers, AnyCaller, CallerPolicy, MetagraphPolicy, Snapshot
-from orchestra.transport.problems import PROBLEMS, Problem, Refused, install_problems
+from orchestra.transport.problems import PROBLEMS, Problem, Refused, install_problems, refused_body
 from orchestra.transport.receive import SignedCall, SignedRequests
+from orchestra.transport.serve import Address, ServeError, run, serve, serving
 
 __all__ = [
     "PROBLEMS",
+    "Address",
     "AddressRefused",
     "AllowedCallers",
     "AnyCaller",
@@ -40,6 +44,8 @@ __all__ = [
     "NonceStoreError",
     "NonceStoreFailed",
     "NonceStoreFull",
+    "OutboundClient",
+    "OutboundResponse",
     "PeerRefused",
     "PeerTimeout",
     "PeerUnreachable",
@@ -47,13 +53,20 @@ __all__ = [
     "RedirectRefused",
     "Refused",
     "ResponseTooLarge",
+    "ServeError",
     "SignedCall",
+    "SignedClient",
     "SignedRequests",
+    "SignedResponse",
     "Snapshot",
     "SqliteNonceStore",
     "TransportError",
     "install_problems",
+    "refused_body",
     "request_digest",
+    "run",
+    "serve",
+    "serving",
     "sign_request",
     "signed_payload",
 ]

@@ -1,8 +1,8 @@
 """btauth/1 as Orchestra uses it: the signed headers, the wire form of a path, and the digest that an answer signs.
 
 bittensor's `http_auth` defines the protocol and verifies it. What we add: the receiver is always bound, the header
-spellings are canonical (so one request has one meaning), only sr25519 hotkeys sign, and `request_digest` names a request
-by the exact bytes that were signed, so that an answer can be bound to it.
+spellings are canonical (so one request has one meaning), only sr25519 hotkeys sign, and `request_digest` names a
+request by the exact bytes that were signed, so that an answer can be bound to it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import inspect
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from bittensor import http_auth
 
@@ -43,7 +44,7 @@ _NAMES = {
 _REQUIRED = (http_auth.HEADER_VERSION, http_auth.HEADER_HOTKEY, http_auth.HEADER_NONCE, http_auth.HEADER_SIGNATURE)
 
 # Newer 11.3.x releases want the scheme that the verifier expects; older ones do not know the parameter.
-_EXPECTED: dict[str, int] = (
+_EXPECTED: dict[str, Any] = (
     {"expected_crypto_type": _CRYPTO_TYPE}
     if "expected_crypto_type" in inspect.signature(http_auth.verify).parameters
     else {}
@@ -197,9 +198,7 @@ def sign_request(
     nanoseconds, never used before).
     """
     sender = signer.ss58_address
-    payload = signed_payload(
-        method=method, path=path, body=body, nonce_ns=nonce_ns, sender=sender, receiver=receiver
-    )
+    payload = signed_payload(method=method, path=path, body=body, nonce_ns=nonce_ns, sender=sender, receiver=receiver)
     headers = {
         http_auth.HEADER_VERSION: http_auth.VERSION,
         http_auth.HEADER_HOTKEY: sender,

@@ -45,8 +45,8 @@ class BadResponse(TransportError):
 
 
 class AddressRefused(TransportError):
-    """The URL may not be called: plain HTTP, a private address, or credentials in it. Loopback needs `allow_loopback`."""
+    """The URL may not be called: plain HTTP, a private address, credentials in it. Loopback needs `allow_loopback`."""
 
 
 class RedirectRefused(TransportError):
-    """The peer redirects to another origin, too often, or a request that is not GET or HEAD: call the new URL yourself."""
+    """The peer redirects to another origin, too often, or what is not GET or HEAD: call the new URL yourself."""

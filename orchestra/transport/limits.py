@@ -31,7 +31,8 @@ class Limits:
 class TokenBuckets:
     """One token bucket per key: `burst` tokens at most, `per_s` come back a second. `clock` is monotonic seconds.
 
-    At most `capacity` keys are remembered. The key unused for longest is forgotten first, which can only refill it early.
+    At most `capacity` keys are remembered. The key unused for longest is forgotten first, which can only refill it
+    early.
     """
 
     def __init__(self, per_s: float, burst: int, *, clock: Callable[[], float], capacity: int = 4096) -> None:

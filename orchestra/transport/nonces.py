@@ -116,8 +116,10 @@ class SqliteNonceStore:
         try:
             await asyncio.wait([writer])
         finally:
-            self._fail(NonceStoreFailed("the nonce store is closed"))
+            self._settle(dict(self._waiting), NonceStoreFailed("the nonce store is closed"))
             await connection.close()
+        if not writer.cancelled() and (crash := writer.exception()) is not None:
+            raise crash
 
     async def accept(self, hotkey: str, nonce_ns: int) -> bool:
         """See `NonceStore.accept`; returns after the commit.
@@ -148,30 +150,30 @@ class SqliteNonceStore:
             self._wake.clear()
             batch = dict(self._waiting)
             try:
-                fresh = await self._commit(connection, list(batch))
-            except (NonceStoreFull, NonceStoreFailed) as refusal:
-                self._settle(batch, refusal)
-            else:
-                self._settle(batch, fresh)
+                room = await self._room(connection, len(batch))
+                taken = list(batch)[:room]
+                fresh = await self._insert(connection, taken)
+            except sqlite3.Error as error:
+                self._settle(batch, NonceStoreFailed(f"the nonce database failed ({error})"))
+                continue
+            self._settle({key: batch.pop(key) for key in taken}, fresh)
+            self._settle(batch, NonceStoreFull("full of fresh nonces"))
 
-    async def _commit(self, connection: aiosqlite.Connection, keys: list[_Key]) -> set[_Key]:
-        """Record the keys in one transaction and return those that were new."""
-        try:
-            if self._due():
-                await self._forget(connection)
-            if self._count + len(keys) > self._capacity:
-                await self._forget(connection)
-                if self._count + len(keys) > self._capacity:
-                    raise NonceStoreFull
-            rows = await connection.execute_fetchall(_INSERT, (json.dumps(keys),))
-        except sqlite3.Error as error:
-            raise NonceStoreFailed(f"the nonce database failed ({error})") from error
+    async def _room(self, connection: aiosqlite.Connection, wanted: int) -> int:
+        """How many of `wanted` nonces fit, after forgetting what is stale when that is due or needed."""
+        due = self._clock_ns() - self._forgotten_ns > self._retention_s * 1e9 / 4
+        if due or self._count + wanted > self._capacity:
+            await self._forget(connection)
+        return max(0, min(wanted, self._capacity - self._count))
+
+    async def _insert(self, connection: aiosqlite.Connection, keys: list[_Key]) -> set[_Key]:
+        """Record the keys in one statement, which is one transaction, and return those that were new."""
+        if not keys:
+            return set()
+        rows = await connection.execute_fetchall(_INSERT, (json.dumps(keys),))
         fresh = {(int(row[0]), str(row[1])) for row in rows}
         self._count += len(fresh)
         return fresh
-
-    def _due(self) -> bool:
-        return self._clock_ns() - self._forgotten_ns > self._retention_s * 1e9 / 4
 
     async def _forget(self, connection: aiosqlite.Connection) -> None:
         """Delete what has gone stale, and count what is left."""
@@ -187,9 +189,6 @@ class SqliteNonceStore:
             if verdict.done():
                 continue
             if isinstance(outcome, NonceStoreError):
-                verdict.set_exception(outcome)
+                verdict.set_exception(type(outcome)(*outcome.args))
             else:
                 verdict.set_result(key in outcome)
-
-    def _fail(self, error: NonceStoreError) -> None:
-        self._settle(dict(self._waiting), error)

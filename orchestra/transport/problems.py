@@ -39,7 +39,7 @@ class Problem:
 
 
 class Refused(Exception):
-    """Raised anywhere below a route to answer with a problem. `retry_after_s` becomes `Retry-After` (whole seconds, at least 1)."""
+    """Raised below a route to answer with a problem. `retry_after_s` becomes `Retry-After`, whole seconds from 1."""
 
     def __init__(self, problem: Problem, *, retry_after_s: float | None = None) -> None:
         super().__init__(problem.code)
@@ -78,17 +78,18 @@ METAGRAPH_STALE = Problem("metagraph_stale", 503, "This neuron has lost sight of
 NONCE_STORE_FULL = Problem("nonce_store_full", 503, "This neuron cannot remember more requests: try later.")
 NONCE_STORE_FAILED = Problem("nonce_store_failed", 503, "This neuron cannot record requests now: try later.")
 
-JSON_PROBLEMS = {
-    code: Problem(f"json_{code}", status, title)
-    for code, status, title in (
-        ("too_large", 413, "The JSON document is over the limit."),
-        ("too_deep", 400, "The JSON document is nested too deep."),
-        ("duplicate_key", 400, "A JSON object names a key twice."),
-        ("bad_number", 400, "A JSON number is not exact: write large integers as strings."),
-        ("bad_text", 400, "The JSON text is not valid UTF-8."),
-        ("malformed", 400, "The body is not JSON."),
-    )
+JSON_MALFORMED = Problem("json_malformed", 400, "The body is not JSON.")
+BODY_PROBLEMS = {
+    "too_large": Problem("json_too_large", 413, "The JSON document is over the limit."),
+    "too_deep": Problem("json_too_deep", 400, "The JSON document is nested too deep."),
+    "duplicate_key": Problem("json_duplicate_key", 400, "A JSON object names a key twice."),
+    "bad_number": Problem("json_bad_number", 400, "A JSON number is not exact: write large integers as strings."),
+    "bad_text": Problem("json_bad_text", 400, "The JSON text is not valid UTF-8."),
+    "malformed": JSON_MALFORMED,
+    "unsupported_version": Problem("unsupported_version", 400, "This neuron speaks another protocol version."),
+    "invalid_message": Problem("invalid_message", 422, "The body is not the message that belongs here."),
 }
+"""By the code of a `StrictJSONError` or of `protocol.MessageRefused`."""
 
 NOT_FOUND = Problem("not_found", 404, "There is nothing at this path.")
 METHOD_NOT_ALLOWED = Problem("method_not_allowed", 405, "This path does not take that method.")
@@ -98,13 +99,21 @@ INTERNAL_ERROR = Problem("internal_error", 500, "This neuron failed; the fault i
 
 PROBLEMS: dict[str, Problem] = {
     problem.code: problem
-    for problem in (*(value for value in list(globals().values()) if isinstance(value, Problem)), *JSON_PROBLEMS.values())
+    for problem in (
+        *(value for value in list(globals().values()) if isinstance(value, Problem)),
+        *BODY_PROBLEMS.values(),
+    )
 }
 """Every problem by its code."""
 
 
+def refused_body(code: str) -> Refused:
+    """The refusal that belongs to a `StrictJSONError.code` or `protocol.MessageRefused.code`."""
+    return Refused(BODY_PROBLEMS.get(code, JSON_MALFORMED))
+
+
 def install_problems(app: FastAPI) -> None:
-    """Make every error of `app` a problem document: ours (`Refused`), the framework's 404, 405 and 422, and crashes (500)."""
+    """Make every error of `app` a problem document: ours (`Refused`), the framework's 404, 405, 422, and crashes."""
 
     async def refused(_: Request, error: Exception) -> Response:
         assert isinstance(error, Refused)

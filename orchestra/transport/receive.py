@@ -1,8 +1,9 @@
 """The receiving end of a signed request: everything that is checked before a handler runs, cheapest first.
 
-A route declares `call: Annotated[SignedCall, Depends(signed)]`. Size, headers, rates and the caller's standing are judged
-from the headers alone, so that a stranger costs no body, no hash and no signature check; then the body is read under a
-hard limit and a deadline, then freshness, signature and the nonce. A handler that runs has a caller it can name.
+A route declares `call: Annotated[SignedCall, Depends(signed)]`. Size, headers, rates and the caller's standing are
+judged from the headers alone, so that a stranger costs no body, no hash and no signature check; then the body is read
+under a hard limit and a deadline, then freshness, signature and the nonce. A handler that runs has a caller it can
+name.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class SignedCall:
         try:
             return parse_strict(self.body, max_bytes=max(1, len(self.body)), max_depth=max_depth)
         except StrictJSONError as error:
-            raise Refused(problems.JSON_PROBLEMS.get(error.code, problems.JSON_PROBLEMS["malformed"])) from None
+            raise problems.refused_body(error.code) from None
 
 
 class SignedRequests:
@@ -131,9 +132,7 @@ class SignedRequests:
             raise Refused(problems.TOO_MANY_IN_FLIGHT, retry_after_s=self._retry_after_s)
 
     def _check_fresh(self, envelope: btauth.Envelope) -> None:
-        btauth.check_fresh(
-            envelope, self._clock_ns(), max_age_s=self._max_age_s, allowed_skew_s=self._allowed_skew_s
-        )
+        btauth.check_fresh(envelope, self._clock_ns(), max_age_s=self._max_age_s, allowed_skew_s=self._allowed_skew_s)
 
     async def _read_body(self, peer: str, receive: Receive) -> bytes:
         if not self._reading.enter(peer):

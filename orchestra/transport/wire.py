@@ -1,0 +1,108 @@
+"""uvicorn's HTTP parser with the limits it lacks: a stranger's connection costs bounded memory for a bounded time.
+
+uvicorn waits forever for headers that never end, for a body nobody reads any more, and for a peer that does not read
+its answer. Here each of these has a deadline or a byte limit, after which the connection is dropped without a word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+
+@dataclass(frozen=True, slots=True)
+class WireLimits:
+    """Limits of one connection. Times are seconds: for a request's head, for the whole request to arrive, and for the
+    peer to take our answer when the socket is full. `discard` is how much of a refused body is read before closing."""
+
+    head_bytes: int = 32 << 10
+    head_timeout_s: float = 10.0
+    request_timeout_s: float = 60.0
+    write_timeout_s: float = 30.0
+    discard_bytes: int = 1 << 20
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """One connection of the server under `WireLimits`."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        limits: WireLimits,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._limits = limits
+        self._in_head = True
+        self._head_bytes = 0
+        self._discarded = 0
+        self._arriving: asyncio.TimerHandle | None = None
+        self._writing: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        super().connection_made(transport)
+        self._expect_within(self._limits.head_timeout_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._arrived()
+        self._written()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._arriving is None:
+                self._expect_within(self._limits.head_timeout_s)
+        super().data_received(data)
+        if self._in_head and self._head_bytes > self._limits.head_bytes:
+            self.transport.abort()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._discarded = 0
+        self._expect_within(self._limits.request_timeout_s)
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        super().on_body(body)
+        if self.cycle.response_complete:
+            self._discarded += len(body)
+            if self._discarded > self._limits.discard_bytes:
+                self.transport.close()
+
+    def on_message_complete(self) -> None:
+        self._in_head = True
+        self._head_bytes = 0
+        self._arrived()
+        super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._writing is None:
+            self._writing = self.loop.call_later(self._limits.write_timeout_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._written()
+        super().resume_writing()
+
+    def _expect_within(self, seconds: float) -> None:
+        self._arrived()
+        self._arriving = self.loop.call_later(seconds, self.transport.abort)
+
+    def _arrived(self) -> None:
+        if self._arriving is not None:
+            self._arriving.cancel()
+            self._arriving = None
+
+    def _written(self) -> None:
+        if self._writing is not None:
+            self._writing.cancel()
+            self._writing = None
