@@ -24,23 +24,36 @@ class Answer:
 
 
 class CallFailed(Exception):
-    """A call that gave nothing usable. `cost` is what it cost all the same; `retry_after_s` if the provider said so."""
+    """A call that gave nothing usable. `cost` is what it cost all the same; `retry_after_s` if the provider said so;
+    `retryable` is the Ledger's word on this error, None where it has none.
+    """
 
     def __init__(
-        self, error: StepError, *, body: bytes | None = None, cost: int = 0, retry_after_s: float | None = None
+        self,
+        error: StepError,
+        *,
+        body: bytes | None = None,
+        cost: int = 0,
+        retry_after_s: float | None = None,
+        retryable: bool | None = None,
     ) -> None:
         super().__init__(f"{error.kind}: {error.detail}")
         self.error = error
         self.body = body
         self.cost = cost
         self.retry_after_s = retry_after_s
+        self.retryable = retryable
 
 
 class SubnetCaller(Protocol):
     """How a task reaches a subnet. One implementation per node, over `orchestra.subnets` wire protocols."""
 
     def wire_query(self, operation: Operation, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """The operation's complete arguments object for a capability's arguments."""
+        """The operation's complete arguments object for a capability's arguments.
+
+        Raises:
+            CallFailed: they do not fit this operation; nothing was sent.
+        """
         ...
 
     async def call(self, ref: OperationRef, query: Mapping[str, Any], *, tag: str, timeout_s: float) -> Answer:
@@ -54,10 +67,11 @@ class SubnetCaller(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt at one task; `step` is unique and grows in order of starting. `request` is canonical JSON of
-    `query`.
+    """One call that was sent for one task; `step` counts them from 1 in the order of sending. `request` is canonical
+    JSON of `query`.
 
-    `output` is the mapped output of a success, None otherwise. Costs in rao, times in ms since the run began.
+    `attempt` counts the calls for the task, over all its candidates; `depends_on` are the successful steps it reads
+    from. `output` is the mapped output of a success, None otherwise. Costs in rao, times in ms since the run began.
     """
 
     step: int
@@ -86,7 +100,11 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class TaskOutcome:
-    """The one terminal state of a task. `step` is the successful attempt; `cause` says why there is none."""
+    """The one terminal state of a task. `step` is the successful attempt; `cause` says why there is none.
+
+    `failed`: it was tried, or its arguments could not be made. `skipped`: nothing was sent, because of what it depends
+    on, the deadline or the budget.
+    """
 
     state: Literal["done", "failed", "skipped"]
     step: int | None = None

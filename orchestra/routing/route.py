@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 from ledger.view import OperationRef
 from orchestra.planning.plan import Plan, Task
@@ -11,7 +12,10 @@ from orchestra.protocol import Gap
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An operation that can do a task. Costs in rao, latency in ms, `success` a probability; least `score` is best."""
+    """An operation that can do a task. Costs in rao, latency in ms, `success` a probability; lower `score` is better.
+
+    `worst_cost` is what a budget reserves for one call; `expected_cost` is the way to a success, failures included.
+    """
 
     ref: OperationRef
     expected_cost: int
@@ -19,6 +23,7 @@ class Candidate:
     latency_ms: int
     success: float
     score: float
+    latency_p95_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,9 @@ class RoutedTask:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What will be tried, in plan order. `gaps`: the tasks that nothing in this Ledger can do, and those they feed."""
+    """What will be tried, in plan order. Tasks that nothing in this Ledger can do are in `gaps`, with those that need
+    them.
+    """
 
     plan: Plan
     tasks: tuple[RoutedTask, ...]
@@ -42,8 +49,15 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a run may spend. An operation without a price is assumed to cost `unpriced_ceiling` rao; 0 refuses it."""
+    """What a run may spend: time in ms, money in rao.
+
+    `unpriced_ceiling` is the most an operation without a known price is assumed to cost; 0 refuses it. `tao_usd` is
+    the rate in force, dollars for one TAO: without one a price in USD is not known. `least_success` is the smallest
+    probability with which the first choices together must succeed, where some assignment reaches it.
+    """
 
     deadline_ms: int
     max_cost: int
     unpriced_ceiling: int = 0
+    tao_usd: Decimal | None = None
+    least_success: float = 0.0

@@ -42,7 +42,7 @@ def map_query(operation: Operation, arguments: Mapping[str, Any]) -> dict[str, A
     Raises:
         MappingFailed: `unmappable`.
     """
-    mapped = _search(operation.request, dict(arguments)) if operation.request else dict(arguments)
+    mapped = select(operation.request, dict(arguments)) if operation.request else dict(arguments)
     if not isinstance(mapped, dict):
         raise MappingFailed("unmappable", f"the request mapping of {operation.name} gives no object")
     return {name: value for name, value in cast("dict[str, Any]", mapped).items() if value is not None}
@@ -68,7 +68,7 @@ def map_wire(operation: Operation, wire: JSON) -> JSON:
     Raises:
         MappingFailed: `unmappable`.
     """
-    return cast(JSON, _search(operation.response, wire)) if operation.response else wire
+    return cast(JSON, select(operation.response, wire)) if operation.response else wire
 
 
 def map_output(operation: Operation, body: bytes) -> JSON:
@@ -117,7 +117,12 @@ def _compile(expression: str) -> Any:
         raise MappingFailed("unmappable", f"not JMESPath: {error}"[:200]) from None
 
 
-def _search(expression: str, value: Any) -> Any:
+def select(expression: str, value: Any) -> Any:
+    """What a JMESPath expression finds in a JSON value, within the budget; null where it finds nothing.
+
+    Raises:
+        MappingFailed: `unmappable`.
+    """
     try:
         result: Any = _Budgeted().visit(_compile(expression), value)
     except (JMESPathError, TypeError, AttributeError, RecursionError) as error:
