@@ -19,7 +19,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 64
 MAX_EXPANSIONS = 4096
-"""Subschemas once every reference is written out; a `pattern` counts 128 more, `unevaluated*` four times its parent."""
+"""Subschemas once every reference is written out; a `pattern` counts up to 128 more, `unevaluated*` all fourfold."""
 
 _PATTERN_COST = 128
 _UNEVALUATED_FACTOR = 4
@@ -213,10 +213,11 @@ class _Meter:
     def _weight(self, schema: dict[str, object]) -> int:
         """What a schema costs beyond a plain one: its patterns, and an `enum` that is searched from end to end."""
         mapped, options = schema.get("patternProperties"), schema.get("enum")
-        patterns = ("pattern" in schema) + (len(cast("dict[str, object]", mapped)) if isinstance(mapped, dict) else 0)
+        patterns = list(cast("dict[str, object]", mapped)) if isinstance(mapped, dict) else []
+        patterns = [*patterns, str(schema["pattern"])] if "pattern" in schema else patterns
         searched = cast("list[object]", options) if isinstance(options, list) else []
         hashed = all(isinstance(option, str) for option in searched)
-        return _PATTERN_COST * patterns + (0 if hashed else len(searched))
+        return sum(map(_pattern_cost, patterns)) + (0 if hashed else len(searched))
 
     def _subschemas(self, schema: dict[str, object]) -> Iterator[tuple[str, tuple[str, ...], object]]:
         for keyword in _SINGLES:
@@ -245,6 +246,11 @@ class _Meter:
         if not isinstance(node, dict | bool):
             raise SchemaRefused("bad_ref", here, f"no schema there: {reference[:100]}")
         return cast("object", node), parts
+
+
+def _pattern_cost(pattern: str) -> int:
+    """A plain pattern by its length; one that repeats by count or uses Unicode classes may be a large automaton."""
+    return _PATTERN_COST if "{" in pattern or "\\" in pattern else 1 + len(pattern) // 16
 
 
 def _child(node: object, part: str) -> object:
