@@ -22,7 +22,16 @@ from orchestra.chain.errors import (
     WalletMissing,
 )
 from orchestra.chain.facade import Chain, WalletLike
-from orchestra.chain.keys import dev_signer, load_coldkey, load_signer, open_wallet, verify_signature
+from orchestra.chain.keys import (
+    WalletInfo,
+    create_wallet,
+    dev_signer,
+    list_wallets,
+    load_coldkey,
+    load_signer,
+    open_wallet,
+    verify_signature,
+)
 from orchestra.chain.types import BlockRef, Hyperparameters, Metagraph, Neuron, TxOutcome
 
 __all__ = [
@@ -47,10 +56,13 @@ __all__ = [
     "TxOutcome",
     "UnknownNetwork",
     "WalletExists",
+    "WalletInfo",
     "WalletLike",
     "WalletLocked",
     "WalletMissing",
+    "create_wallet",
     "dev_signer",
+    "list_wallets",
     "load_coldkey",
     "load_signer",
     "open_wallet",

@@ -37,11 +37,13 @@ SETTERS: Mapping[str, Setter] = {
     "immunity_period": Setter("sudo_set_immunity_period", "immunity_period", "ImmunityPeriod"),
     "min_allowed_weights": Setter("sudo_set_min_allowed_weights", "min_allowed_weights", "MinAllowedWeights"),
     "serving_rate_limit": Setter("sudo_set_serving_rate_limit", "serving_rate_limit", "ServingRateLimit"),
-    "max_uids": Setter("sudo_set_max_allowed_uids", "max_allowed_uids", "MaxAllowedUids"),
-    "commit_reveal": Setter("sudo_set_commit_reveal_weights_enabled", "enabled", "CommitRevealWeightsEnabled"),
+    "max_allowed_uids": Setter("sudo_set_max_allowed_uids", "max_allowed_uids", "MaxAllowedUids"),
+    "commit_reveal_weights_enabled": Setter(
+        "sudo_set_commit_reveal_weights_enabled", "enabled", "CommitRevealWeightsEnabled"
+    ),
     "commit_reveal_period": Setter("sudo_set_commit_reveal_weights_interval", "interval", "RevealPeriodEpochs"),
 }
-"""Hyperparameters that a subnet's owner (not only root) may set, by our names."""
+"""Hyperparameters that a subnet's owner (not only root) may set, by the SDK's names."""
 
 
 RAW_LIMIT = 128

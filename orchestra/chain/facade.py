@@ -20,7 +20,7 @@ from orchestra.chain import calls, convert, runtime
 from orchestra.chain.calls import Call
 from orchestra.chain.errors import NotRegistered, RuntimeMismatch, SubnetMissing
 from orchestra.chain.link import Link, Session
-from orchestra.chain.networks import Network, resolve
+from orchestra.chain.networks import MAIN_GENESIS, Network, resolve
 from orchestra.chain.types import BlockRef, Hyperparameters, Metagraph, TxOutcome
 
 T = TypeVar("T")
@@ -95,6 +95,10 @@ class Chain:
         """The version of the runtime at the head."""
         return await self.link.run("spec_version", lambda session: session.substrate.spec_version())
 
+    async def is_main(self) -> bool:
+        """Whether this is finney, by its genesis block and whatever it is called here: real money asks to be sure."""
+        return await self.block_hash(0) == MAIN_GENESIS
+
     # Subnets --------------------------------------------------------------------------------------------------------
 
     async def metagraph(self, netuid: int, *, block: int | None = None) -> Metagraph:
@@ -150,6 +154,10 @@ class Chain:
             "subnet owners", lambda session: session.substrate.query_map("SubtensorModule", "SubnetOwner")
         )
         return tuple(sorted(int(netuid) for netuid, owner in owners if str(owner) == coldkey))
+
+    async def subnet_state(self, netuid: int, item: str) -> Any:
+        """One storage item of SubtensorModule that is keyed by netuid alone, as the SDK decodes it."""
+        return await self.link.run(item, lambda session: session.substrate.query("SubtensorModule", item, [netuid]))
 
     # Money ----------------------------------------------------------------------------------------------------------
 

@@ -7,15 +7,19 @@ sr25519, the wallets' default scheme; whatever a signature should mean (domain t
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import bittensor as bt
 from bittensor.keyfiles import KeyfileError, Keypair, WrongPasswordError
 from bittensor.sp_core import get_password_from_environment
+from bittensor.wallets import list_wallets_detailed
 
 from ledger.types import Signer
-from orchestra.chain.errors import WalletLocked, WalletMissing
+from orchestra.chain.errors import WalletExists, WalletLocked, WalletMissing
 
 SIGNATURE_BYTES = 64
 DEFAULT_PATH = "~/.bittensor/wallets"
@@ -53,6 +57,61 @@ def load_signer(name: str, hotkey: str, path: str = DEFAULT_PATH) -> Signer:
 def load_coldkey(name: str, path: str = DEFAULT_PATH) -> Signer:
     """The coldkey of a wallet, unlocked, for commands that spend. Raises as `load_signer`."""
     return cast(Signer, _unlock(open_wallet(name, "default", path).coldkey_file, name, None, path))
+
+
+@dataclass(frozen=True, slots=True)
+class WalletInfo:
+    """The public side of one wallet on disk; an address is None when its file is missing or unreadable."""
+
+    name: str
+    coldkey: str | None
+    hotkeys: Mapping[str, str | None]
+
+
+def list_wallets(path: str = DEFAULT_PATH) -> tuple[WalletInfo, ...]:
+    """Every wallet below `path`, by name. Nothing is unlocked."""
+    found = list_wallets_detailed(str(Path(path).expanduser()))
+    return tuple(WalletInfo(one.name, one.ss58, {key.name: key.ss58 for key in one.hotkeys}) for one in found)
+
+
+def create_wallet(
+    name: str,
+    hotkey: str,
+    path: str = DEFAULT_PATH,
+    *,
+    password: str | None,
+    on_mnemonic: Callable[[str, str], None] | None = None,
+) -> WalletInfo:
+    """Create a coldkey and a hotkey, or only the hotkey where the coldkey exists; nothing is ever overwritten.
+
+    `password` encrypts the coldkey (None leaves it open: for machines that hold nothing of value); hotkeys stay open,
+    because a service has to use them. `on_mnemonic` receives ("coldkey" | "hotkey", words), which are kept nowhere else
+    in readable form. Raises WalletExists.
+    """
+    wallet = open_wallet(name, hotkey, path)
+    if wallet.hotkey_file.exists_on_device():
+        raise WalletExists(
+            f"Wallet {name!r} already has a hotkey {hotkey!r}: choose another --wallet.hotkey,"
+            f" or see it with: orchestra wallet show --wallet.name {name}"
+        )
+    tell = on_mnemonic or _keep_quiet
+    if not (wallet.coldkey_file.exists_on_device() or wallet.coldkeypub_file.exists_on_device()):
+        wallet.create_new_coldkey(
+            use_password=password is not None, coldkey_password=password, on_mnemonic=partial(tell, "coldkey")
+        )
+    wallet.create_new_hotkey(use_password=False, on_mnemonic=partial(tell, "hotkey"))
+    return WalletInfo(name, _public(wallet.coldkeypub_file), {hotkey: _public(wallet.hotkeypub_file)})
+
+
+def _keep_quiet(role: str, words: str) -> None:
+    """Words nobody asked for are not even printed by the SDK."""
+
+
+def _public(keyfile: Any) -> str | None:
+    try:
+        return str(keyfile.get_keypair().ss58_address)
+    except FileNotFoundError:
+        return None
 
 
 def _unlock(keyfile: Any, name: str, hotkey: str | None, path: str) -> Any:

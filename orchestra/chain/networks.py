@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import bittensor as bt
 from bittensor.settings import (
@@ -33,6 +34,12 @@ class Network:
     name: str
     endpoint: str
     open: Callable[[], bt.Substrate]
+
+    @property
+    def local(self) -> bool:
+        """Whether the chain runs on this machine, where money is play money and development keys are rich."""
+        host = urlsplit(self.endpoint if "://" in self.endpoint else f"//{self.endpoint}").hostname or ""
+        return host == "localhost" or host == "::1" or host.startswith("127.")
 
 
 class RpcSubstrate(bt.RpcSubstrate):
