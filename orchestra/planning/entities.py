@@ -1,0 +1,199 @@
+"""The things an objective names: `RunPod, Vast.ai, and Lambda`, `subnet 75`, `"Data Universe"`, `compare foo and bar`.
+
+There is no gazetteer: a name is recognised by how it is written (capitals, a dot or digits inside, quotes, a number after
+a label) and where it stands (in an enumeration, after `from`, before `vs`). What merely says where to look ("on
+Bittensor", "Bittensor subnets") is context, not a thing asked about.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from orchestra.planning.vocabulary import deed_verbs
+from orchestra.planning.words import STOPWORDS, name_tokens, stem, tokens
+
+MAX_ENTITIES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """Something named. `number` is set where it is named by one, as in `subnet 75`, and `label` then says of what."""
+
+    name: str
+    label: str = ""
+    number: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Mention:
+    text: str
+    start: int
+    end: int
+
+
+OPENERS = frozenset(
+    """research find compare list recommend summarise summarize describe explain identify name show tell report give get
+    collect gather look search check analyse analyze estimate calculate compute determine provide evaluate assess
+    investigate review rank extract fetch read write generate create draw make rent transcribe translate forecast predict
+    detect verify which what who where when how why is are does do can could would should will please help i we our the a
+    an for from of in on at and or also then suggest propose pick choose select decide say state produce build prepare
+    using based if vs versus tabulate contrast count sum total return answer need want plan study survey monitor track see send
+    let given any all each every this that these those between among about with without by to as""".split()
+)
+
+_SET_NOUNS = frozenset(
+    """subnet provider company cloud service network product project tool vendor platform api offering option system
+    website site page market marketplace business firm team model application app startup competitor""".split()
+)
+_DATES = frozenset(
+    """january february march april may june july august september october november december monday tuesday wednesday
+    thursday friday saturday sunday english german french spanish europe usd eur gbp us usa uk eu""".split()
+)
+_NUMBERED = re.compile(
+    r"\b(subnets?|netuids?|sn|uids?)[\s#-]*(\d{1,5}(?:(?:\s*,\s*and|\s*,|\s+and|\s+or)\s+(?:sn)?\d{1,5})*)\b",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"[^\s,;:!?()\[\]{}\"“”]+")
+_PLACE = frozenset({"on", "in", "within", "across", "inside", "under", "via"})
+_JOIN = re.compile(r"\s*(?:,\s*(?:and|or|&)\s+|,\s*|\s+(?:and|or|&|vs\.?|versus|against|to|with)\s+)", re.I)
+_PLAIN_LIST = re.compile(
+    r"\b(?:compare|contrast|between|from|competitors)\s+(?P<list>[^.;:?!]+?)(?:\s+(?:for|on|by|in|regarding|with respect)\b|[.;:?!]|$)",
+    re.I,
+)
+_VERSUS = re.compile(r"(?P<a>[\w.-]+)\s+(?:vs\.?|versus)\s+(?P<b>[\w.-]+)", re.I)
+
+
+def find_entities(text: str, nouns: Iterable[str] = ()) -> tuple[tuple[Entity, ...], tuple[str, ...]]:
+    """The named things, in the order they are named, and the names that are only context.
+
+    `nouns` are words for the kind of thing that is asked for (the keys of the target_schema): a name before one of
+    them is context.
+    """
+    numbered = tuple(_numbered(text))
+    spotted = [mention for mention in _mentions(text) if not _inside_number(mention, text)]
+    kinds = _SET_NOUNS | {stem(word) for noun in nouns for word in name_tokens(noun)[-1:]}
+    context = [mention for mention in spotted if _is_context(mention, text, kinds, alone=len(spotted) == 1)]
+    named = [mention for mention in spotted if mention not in context]
+    listed = list(_plain_list(text))
+    names = [*_enumerated(text, named)]
+    names = listed if len(listed) > len(names) else names
+    entities = [*numbered, *(Entity(name) for name in names)]
+    unique = {
+        entity.name.casefold(): entity for entity in entities if entity.name.casefold() not in _casefolded(context)
+    }
+    return tuple(unique.values())[:MAX_ENTITIES], tuple(dict.fromkeys(mention.text for mention in context))
+
+
+def _casefolded(mentions: Iterable[_Mention]) -> frozenset[str]:
+    return frozenset(mention.text.casefold() for mention in mentions)
+
+
+def _numbered(text: str) -> Iterator[Entity]:
+    for match in _NUMBERED.finditer(text):
+        label = "netuid" if match[1].lower().startswith(("sn", "netuid", "subnet")) else "uid"
+        for number in re.findall(r"\d+", match[2]):
+            yield Entity(f"subnet {number}" if label == "netuid" else f"{label} {number}", label, int(number))
+
+
+def _inside_number(mention: _Mention, text: str) -> bool:
+    return any(match.start() < mention.end and mention.start < match.end() for match in _NUMBERED.finditer(text))
+
+
+def _mentions(text: str) -> list[_Mention]:
+    """Runs of words that are written like names, sentence openers aside."""
+    found: list[_Mention] = []
+    run: list[_Mention] = []
+    opening = True
+    for match in _WORD.finditer(text):
+        word = match[0].rstrip(".'’")
+        word = word.removesuffix("'s").removesuffix("’s")
+        possessive = len(word) < len(match[0].rstrip("."))
+        mention = _Mention(word, match.start(), match.start() + len(word))
+        glued = not run or text[run[-1].end : mention.start].strip() == ""
+        if _like_name(word, opening=opening) and glued:
+            run.append(mention)
+        else:
+            found += _joined(text, run)
+            run = [mention] if _like_name(word, opening=opening) else []
+        if possessive or _ends_sentence(match[0], text, match.end()):
+            found += _joined(text, run)
+            run = []
+        opening = _ends_sentence(match[0], text, match.end())
+    return [*found, *_joined(text, run)]
+
+
+def _ends_sentence(word: str, text: str, end: int) -> bool:
+    return text[end : end + 1] in {"?", "!", ";", ":"} or (word.endswith(".") and not word[:-1].endswith("."))
+
+
+def _like_name(word: str, *, opening: bool) -> bool:
+    lower = word.lower()
+    if not any(letter.isalpha() for letter in word) or lower in _DATES:
+        return False
+    if "." in word.strip(".") or re.search(r"[a-z][A-Z]", word):
+        return not lower.startswith(("http", "e.g", "i.e"))
+    if any(letter.isdigit() for letter in word):
+        return bool(re.match(r"\d+[—-][A-Za-z]{2,}$", word))
+    if not any(letter.isupper() for letter in word) or lower in STOPWORDS:
+        return False
+    letters = word.removesuffix("s")
+    if letters.isupper() and len(letters) <= 5:
+        return False
+    if "-" in word:
+        return word[0].isupper() and not opening and not word.startswith("AI-")
+    return not (opening and (lower in OPENERS or lower in deed_verbs()))
+
+
+def _joined(text: str, run: list[_Mention]) -> list[_Mention]:
+    if not run:
+        return []
+    return [_Mention(text[run[0].start : run[-1].end], run[0].start, run[-1].end)]
+
+
+def _is_context(mention: _Mention, text: str, kinds: frozenset[str], *, alone: bool) -> bool:
+    before = tokens(text[: mention.start])[-1:]
+    if _JOIN.match(text, mention.end):
+        return False
+    after = tokens(text[mention.end : mention.end + 40])[:1]
+    joined = text[mention.end : mention.end + 1] == " "
+    if before and before[0].lower() in _PLACE:
+        return True
+    if not (joined and after and stem(after[0]) in kinds):
+        return False
+    plural = after[0].lower().endswith("s")
+    return plural or not alone
+
+
+def _enumerated(text: str, named: list[_Mention]) -> Iterator[str]:
+    """The names, and the unlike items that stand in one enumeration with them: `RunPod, vast and Lambda`."""
+    last = 0
+    for mention in named:
+        gap = text[last : mention.start] if last else ""
+        items = [item.strip() for item in _JOIN.split(gap)] if last else []
+        if len(items) > 2 and not items[0] and not items[-1]:
+            yield from (item for item in items[1:-1] if _short_name(item))
+        yield mention.text
+        last = mention.end
+    tail = _JOIN.match(text, last)
+    if tail and "to" not in tail[0] and "with" not in tail[0]:
+        item = re.match(r"[\w.-]+", text[tail.end() :])
+        rest = text[tail.end() + item.end() :] if item else ""
+        if item and _short_name(item[0].rstrip(".")) and re.match(r"\s*(?:[.,;:?!]|$)", rest) and len(named) > 1:
+            yield item[0].rstrip(".")
+
+
+def _plain_list(text: str) -> Iterator[str]:
+    """Lower-case names in a comparison: `compare foo and bar`, `foo vs bar`."""
+    match = _PLAIN_LIST.search(text)
+    items = [item.strip() for item in _JOIN.split(match["list"])] if match else []
+    if match is None and (versus := _VERSUS.search(text)):
+        items = [versus["a"], versus["b"]]
+    if len(items) > 1 and all(_short_name(item) for item in items):
+        yield from items
+
+
+def _short_name(item: str) -> bool:
+    words = tokens(item)
+    return 0 < len(words) <= 2 and not any(word.lower() in STOPWORDS or word.lower() in OPENERS for word in words)

@@ -1,0 +1,83 @@
+"""Which capabilities a clause needs: does it ask for work to be done, or for information?
+
+"Transcribe this recording" needs a subnet that transcribes; "Which subnets transcribe recordings?" needs a search. The
+difference is grammatical: a deed opens with its verb and names its thing before any provider of it, or points at
+something given ("this image").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from orchestra.planning.objective import LOOKUP_VERBS, QUESTION_WORDS, Clause
+from orchestra.planning.vocabulary import Concept, concepts, concepts_in
+from orchestra.planning.words import STOPWORDS, contains_phrase, stem, stems, tokens
+
+INFORMATION = "web_search"
+"""What a clause needs that asks for no deed."""
+
+_PROVIDERS = frozenset(
+    stem(word)
+    for word in """subnet provider api service company vendor tool platform product network website site endpoint
+    documentation docs page project price pricing cost""".split()
+)
+_DETERMINERS = frozenset(
+    "a an the this that these those my our your some any me us one it its his her their all".split()
+)
+_GIVEN = frozenset("this that these attached following enclosed my".split())
+_INPUTS = frozenset(
+    stem(word)
+    for word in """image photo picture video clip recording audio file text essay paragraph article document voice
+    message song podcast sentence passage code contract""".split()
+)
+_WEAK = LOOKUP_VERBS | frozenset("give get make set read show produce fetch run".split())
+
+
+def needed(clause: Clause) -> str:
+    """The capability a clause needs: that of a deed, else `web_search`."""
+    found = [name for name, concept in concepts().items() if _asks_for(clause, concept)]
+    return found[0] if found else _judged(clause) or INFORMATION
+
+
+def _asks_for(clause: Clause, concept: Concept) -> bool:
+    words = stems(clause.text)
+    if any(contains_phrase(words, phrase) for phrase in concept.asks) and not _about_providers(words, concept):
+        return True
+    if clause.verb in QUESTION_WORDS:
+        return False
+    heads = _heads(clause)
+    reach = heads[:1] if clause.verb in _WEAK else heads[:2]
+    verb = stem(clause.verb)
+    return any(verb in deed.verbs and (not deed.things or deed.things & set(reach)) for deed in concept.deeds)
+
+
+def _about_providers(words: list[str], concept: Concept) -> bool:
+    asked = {word for phrase in concept.asks for word in phrase}
+    return any(word in _PROVIDERS and word not in asked for word in words[:4])
+
+
+def _judged(clause: Clause) -> str | None:
+    """`Is this image a deepfake?`: something given, to be judged by a capability that the clause speaks of."""
+    words = [word.lower() for word in tokens(clause.text)]
+    given = any(left in _GIVEN and stem(right) in _INPUTS for left, right in zip(words, words[1:], strict=False))
+    spoken = sorted(concepts_in(clause.text)) if given else []
+    return spoken[0] if spoken else None
+
+
+def _heads(clause: Clause) -> list[str]:
+    """The stem of the last word of each noun phrase after the verb, in order."""
+    return list(_phrase_heads(tokens(clause.text)[1:]))
+
+
+def _phrase_heads(words: list[str]) -> Iterator[str]:
+    last = ""
+    for word in words:
+        if word.lower() in _DETERMINERS:
+            continue
+        if word.lower() in STOPWORDS and last:
+            yield stem(last)
+            last = ""
+        elif word.lower() not in STOPWORDS:
+            last = word
+    if last:
+        yield stem(last)

@@ -1,0 +1,163 @@
+"""An objective, read: its clauses, what it names, what it quotes, which alternatives it allows and what it asks for.
+
+Reading is shallow on purpose (punctuation, question words, verbs at the start of a clause): it is pure, takes well under
+a millisecond, and where it understands nothing the whole text is still a search query.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from orchestra.planning.entities import OPENERS, Entity, find_entities
+from orchestra.planning.vocabulary import deed_verbs
+from orchestra.planning.words import STOPWORDS, content_words, stem, tokens
+
+QUESTION_WORDS = frozenset({"which", "what", "who", "whom", "whose", "where", "when", "how", "why"})
+LOOKUP_VERBS = frozenset(
+    """research find compare list recommend summarise summarize describe explain identify name show tell report collect
+    gather look search analyse analyze evaluate assess investigate review rank suggest propose pick choose select
+    tabulate contrast count study survey monitor track extract fetch read""".split()
+)
+"""Verbs that ask for information rather than for a deed."""
+
+COMPUTED_VERBS = frozenset("recommend suggest propose rank calculate compute sum total average".split())
+_POLITE = re.compile(
+    r"^(?:please|kindly|hi|hello|can you|could you|would you|will you|i need you to|i want you to|i would like you to|"
+    r"i'd like you to|i need to|i want to|i would like to|we need to|we want to|we would like to|help me to|help me|help us|"
+    r"let us|let's|also|then|and|finally|first|i need|we need|i want|i would like|i'd like|now)\b[ ,]*",
+    re.IGNORECASE,
+)
+_URL = re.compile(r"https?://[^\s<>\"'“”‘’`]+")
+_QUOTED = re.compile(
+    r"\"([^\"]{1,2000})\"|“([^”]{1,2000})”|‘([^’]{1,2000})’|(?<![\w])'([^']{1,2000})'(?!\w)|`([^`]{1,2000})`"
+)
+_SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+")
+_JOINT = re.compile(r",?\s+(?:and|then|and then|but)\s+(?=(\w+))|,\s+(?=(\w+)\s)", re.IGNORECASE)
+_MANY = frozenset({"which", "list", "all", "every", "compare", "each", "several", "find", "identify", "name", "many"})
+_MODALS = frozenset({"can", "could", "to", "that", "will", "do", "does", "who"})
+_BREAKS = frozenset(
+    """through via with without by for in on at from of using over under into within across about as and but whose that
+    which per""".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """One thing asked. `verb` is the first word that carries it, lower case (`which`, `compare`, `transcribe`)."""
+
+    text: str
+    verb: str
+
+    @property
+    def is_question(self) -> bool:
+        return self.verb in QUESTION_WORDS or self.text.rstrip().endswith("?")
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """`alternatives` are the readings of an `or`, as word lists; `context` are names that only say where to look."""
+
+    text: str
+    clauses: tuple[Clause, ...]
+    entities: tuple[Entity, ...]
+    context: tuple[str, ...]
+    quoted: tuple[str, ...]
+    urls: tuple[str, ...]
+    alternatives: tuple[tuple[str, ...], ...]
+
+    @property
+    def stems(self) -> frozenset[str]:
+        return frozenset(stem(word) for word in tokens(self.text))
+
+    @property
+    def seeks_many(self) -> bool:
+        """True when it asks for all things of a kind rather than about things it names."""
+        words = {word.lower() for word in tokens(self.text)}
+        return not self.entities and bool(words & _MANY)
+
+
+def read(text: str, nouns: Iterable[str] = ()) -> Objective:
+    """Read an objective. `nouns` are the keys of the target_schema, which say what kind of thing is asked for."""
+    return _read(text, tuple(nouns))
+
+
+@lru_cache(maxsize=256)
+def _read(text: str, nouns: tuple[str, ...]) -> Objective:
+    urls = tuple(dict.fromkeys(match[0].rstrip(".,;:!?)") for match in _URL.finditer(text)))
+    quoted = tuple(next(group for group in match.groups() if group) for match in _QUOTED.finditer(text))
+    plain = _URL.sub(" ", text)
+    entities, context = find_entities(_QUOTED.sub(lambda match: " " if len(match[0]) > 60 else match[0], plain), nouns)
+    clauses = tuple(_clauses(plain))
+    return Objective(text, clauses, entities, context, quoted, urls, _alternatives(clauses, entities))
+
+
+def _clauses(text: str) -> Iterable[Clause]:
+    for sentence in _SENTENCE.split(text.strip()):
+        for part in _split(sentence):
+            said = _without_politeness(part)
+            if words := tokens(said):
+                yield Clause(said, words[0].lower())
+
+
+def _split(sentence: str) -> list[str]:
+    """A sentence parted where `and` or a comma is followed by a question word or a verb that opens a demand."""
+    parts: list[str] = []
+    start = 0
+    for match in _JOINT.finditer(sentence):
+        following = match[1] or match[2] or ""
+        if following in QUESTION_WORDS or following in LOOKUP_VERBS | COMPUTED_VERBS | deed_verbs():
+            parts.append(sentence[start : match.start()])
+            start = match.end()
+    return [part for part in (*parts, sentence[start:]) if part.strip()]
+
+
+def _without_politeness(text: str) -> str:
+    before = None
+    while before != text:
+        before, text = text, _POLITE.sub("", text.strip())
+    return text
+
+
+def topic(objective: Objective, clauses: Iterable[Clause] | None = None) -> tuple[str, ...]:
+    """The words that say what is asked, without the names of the things asked about and without the asking itself."""
+    named = {stem(word) for entity in objective.entities for word in (*tokens(entity.name), f"sn{entity.number}")}
+    words: dict[str, str] = {}
+    for clause in objective.clauses if clauses is None else clauses:
+        for word in content_words(clause.text):
+            if stem(word) not in named and word.lower() not in OPENERS and word.lower() not in QUESTION_WORDS:
+                words.setdefault(stem(word), word)
+    return tuple(words.values())
+
+
+def _alternatives(clauses: Iterable[Clause], entities: tuple[Entity, ...]) -> tuple[tuple[str, ...], ...]:
+    """`detect X or Y through Z` reads as (detect X through Z) and (detect Y through Z); without an `or`, as nothing."""
+    named = {word for entity in entities for word in tokens(entity.name)}
+    for clause in clauses:
+        words = [word for word in re.findall(r"[\w.'’-]+", clause.text)]
+        if "or" in words and 0 < words.index("or") < len(words) - 1:
+            at = words.index("or")
+            if words[at - 1] in named or words[at + 1] in named:
+                continue
+            return tuple(_content(option) for option in _readings(words, at))
+    return ()
+
+
+def _readings(words: list[str], at: int) -> tuple[list[str], list[str]]:
+    start = at
+    while start > 0 and words[start - 1].lower() not in _BREAKS | _MODALS | STOPWORDS:
+        start -= 1
+    end = at + 1
+    while end < len(words) and words[end].lower() not in _BREAKS | STOPWORDS:
+        end += 1
+    prefix, left, right, suffix = words[:start], words[start:at], words[at + 1 : end], words[end:]
+    verb = start > 0 and words[start - 1].lower() in _MODALS and len(left) > 1
+    shared = left[:1] if verb and not (right and right[0].lower() in deed_verbs()) else []
+    return [*prefix, *left, *suffix], [*prefix, *shared, *right, *suffix]
+
+
+def _content(words: list[str]) -> tuple[str, ...]:
+    asking = QUESTION_WORDS | LOOKUP_VERBS
+    return tuple(word for word in content_words(" ".join(words)) if word.lower() not in asking)

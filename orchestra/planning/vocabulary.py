@@ -1,0 +1,68 @@
+"""What capabilities are called, and the words by which one asks for their work to be done.
+
+The controlled vocabulary names capabilities; `capabilities.json` beside this file says how people speak of them:
+`called` are phrases for the capability as a subject ("GPU rental"), `do` are verbs with the things they are done to
+("rent ... a machine"; no things means any), `asks` are questions that want it done ("will it rain"). Adding a synonym is
+a change of data.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+from orchestra.planning.words import contains_phrase, name_tokens, stem, stems
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """Verb stems, and the stems of what they are done to; no things: to anything."""
+
+    verbs: frozenset[str]
+    things: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Concept:
+    """How one capability is spoken of. Phrases are tuples of stems."""
+
+    name: str
+    called: tuple[tuple[str, ...], ...]
+    deeds: tuple[Deed, ...]
+    asks: tuple[tuple[str, ...], ...]
+
+
+@lru_cache(maxsize=1)
+def concepts() -> Mapping[str, Concept]:
+    """Every capability of the vocabulary by its name."""
+    return {name: _concept(name, words) for name, words in _table().items()}
+
+
+@lru_cache(maxsize=1)
+def deed_verbs() -> frozenset[str]:
+    """Every verb, as written in the data, that asks for work to be done."""
+    return frozenset(verb for words in _table().values() for deed in words["do"] for verb in deed[0].split())
+
+
+def concepts_in(text: str) -> frozenset[str]:
+    """The capabilities that a text speaks of, by any of the phrases they are called."""
+    words = stems(text)
+    return frozenset(
+        name for name, concept in concepts().items() if any(contains_phrase(words, phrase) for phrase in concept.called)
+    )
+
+
+@lru_cache(maxsize=1)
+def _table() -> Mapping[str, Any]:
+    return json.loads(files(__package__ or "orchestra.planning").joinpath("capabilities.json").read_text("utf-8"))
+
+
+def _concept(name: str, words: Mapping[str, Any]) -> Concept:
+    own = tuple(stem(word) for word in name_tokens(name))
+    called = dict.fromkeys([own, *(tuple(stems(phrase)) for phrase in words["called"])])
+    deeds = tuple(Deed(frozenset(stems(verbs)), frozenset(stems(things))) for verbs, things in words["do"])
+    return Concept(name, tuple(called), deeds, tuple(tuple(stems(phrase)) for phrase in words.get("asks", ())))
