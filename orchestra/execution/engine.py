@@ -23,7 +23,6 @@ from orchestra.execution.policy import Policy, wait_before_retry
 from orchestra.execution.run import Answer, Attempt, CallFailed, Run, SubnetCaller, TaskOutcome
 from orchestra.execution.timing import Timing
 from orchestra.protocol import StepError
-from orchestra.routing.candidates import price_known
 from orchestra.routing.route import Candidate, Limits, Route, RoutedTask
 
 _MAX_CAUSE = 300
@@ -310,7 +309,7 @@ class _Engine:
         """What the call cost. Where no price is known, an answer is taken to have cost what it may at most."""
         if failed is not None:
             return failed.cost
-        if answer is None or not price_known(call.candidate.ref, self._limits):
+        if answer is None or not self._limits.price_known(call.candidate.ref):
             return call.candidate.worst_cost
         return answer.cost
 

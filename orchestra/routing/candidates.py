@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from decimal import Decimal
 
 from ledger.view import LedgerView, OperationRef
 from orchestra.planning.plan import Task
@@ -21,8 +20,6 @@ from orchestra.subnets.checks import input_violation
 from orchestra.subnets.mapping import MappingFailed, map_query
 
 LATENCY_WEIGHT = 0.25
-
-_ANY_RATE = Decimal(1)
 
 
 def usable_always(ref: OperationRef) -> bool:
@@ -59,7 +56,7 @@ class Market:
         """The operation as a candidate, or why it is none."""
         if not self.usable(ref):
             return f"no secret {ref.operation.auth.secret or 'for it'} on this node"
-        worst = worst_cost(ref, self.limits)
+        worst = self.limits.worst_cost(ref)
         if worst is None:
             return "no price is known, and unpriced operations are refused"
         if worst > self.limits.max_cost:
@@ -79,20 +76,6 @@ class Market:
             latency_p95_ms=estimate.latency_p95_ms,
         )
         return replace(candidate, score=score(candidate, self.limits))
-
-
-def worst_cost(ref: OperationRef, limits: Limits) -> int | None:
-    """The most one call costs in rao: by its price, or the operator's ceiling where none is known. None: refused."""
-    price = ref.operation.price
-    if price is None or not price_known(ref, limits):
-        return limits.unpriced_ceiling or None
-    return price.worst_rao(tao_usd=limits.tao_usd or _ANY_RATE)
-
-
-def price_known(ref: OperationRef, limits: Limits) -> bool:
-    """There is a price, and if it is in USD also the rate to read it by."""
-    price = ref.operation.price
-    return price is not None and (price.currency == "TAO" or limits.tao_usd is not None)
 
 
 def score(candidate: Candidate, limits: Limits) -> float:

@@ -9,6 +9,8 @@ from ledger.view import OperationRef
 from orchestra.planning.plan import Plan, Task
 from orchestra.protocol import Gap
 
+_ANY_RATE = Decimal(1)
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -61,3 +63,15 @@ class Limits:
     unpriced_ceiling: int = 0
     tao_usd: Decimal | None = None
     least_success: float = 0.0
+
+    def price_known(self, ref: OperationRef) -> bool:
+        """The operation has a price, and if that is in USD there is a rate to read it by."""
+        price = ref.operation.price
+        return price is not None and (price.currency == "TAO" or self.tao_usd is not None)
+
+    def worst_cost(self, ref: OperationRef) -> int | None:
+        """The most one call costs in rao: by its price, or the ceiling where none is known. None: refused."""
+        price = ref.operation.price
+        if price is None or not self.price_known(ref):
+            return self.unpriced_ceiling or None
+        return price.worst_rao(tao_usd=self.tao_usd or _ANY_RATE)
