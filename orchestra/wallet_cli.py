@@ -111,7 +111,7 @@ def show(
             return
         _print_wallet(found)
         if "balance_rao" in document:
-            typer.echo(f"balance  {_tao(int(str(document['balance_rao'])))} on {network}")
+            typer.echo(f"balance  {tao(int(str(document['balance_rao'])))} on {network}")
 
 
 @wallet.command("list")
@@ -188,19 +188,19 @@ async def _cover(
 
     cost, balance = await chain.registration_cost_rao(netuid), await chain.balance_rao(coldkey)
     if not quiet:
-        typer.echo(f"cost     {_tao(cost)} to register on subnet {netuid} of {network}")
-        typer.echo(f"balance  {_tao(balance)} on {coldkey}")
+        typer.echo(f"cost     {tao(cost)} to register on subnet {netuid} of {network}")
+        typer.echo(f"balance  {tao(balance)} on {coldkey}")
     missing = cost + FEE_RESERVE_RAO - balance
     if missing <= 0:
         return
     if fund_from is None:
         hint = ", or add --fund-from //Alice" if local else ""
-        raise ChainError(f"Not enough: send {_tao(missing)} to coldkey {coldkey} on {network}{hint}")
+        raise ChainError(f"Not enough: send {tao(missing)} to coldkey {coldkey} on {network}{hint}")
     outcome = await chain.transfer(dev_signer(fund_from), coldkey, missing + cost)
     if not outcome.ok:
         raise ChainError(f"{fund_from} could not pay ({outcome.code}): {outcome.message}")
     if not quiet:
-        typer.echo(f"funded   {_tao(missing + cost)} from {fund_from}")
+        typer.echo(f"funded   {tao(missing + cost)} from {fund_from}")
 
 
 async def _balance(network: str, coldkey: str) -> int:
@@ -239,9 +239,10 @@ def _print_wallet(info: WalletInfo) -> None:
         typer.echo(f"hotkey   {ss58 or '(unreadable)'}  {hotkey}")
 
 
-def _tao(rao: int) -> str:
+def tao(rao: int) -> str:
+    """An amount for people: TAO, without zeros at the end."""
     return f"{rao / RAO_PER_TAO:.9f}".rstrip("0").rstrip(".") + " TAO"
 
 
 if __name__ == "__main__":
-    app()
+    app(prog_name="orchestra")

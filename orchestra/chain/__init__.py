@@ -31,6 +31,7 @@ from orchestra.chain.keys import (
     load_signer,
     open_wallet,
     verify_signature,
+    wallet_address,
 )
 from orchestra.chain.types import BlockRef, Hyperparameters, Metagraph, Neuron, TxOutcome
 
@@ -67,4 +68,5 @@ __all__ = [
     "load_signer",
     "open_wallet",
     "verify_signature",
+    "wallet_address",
 ]

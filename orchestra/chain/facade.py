@@ -60,7 +60,11 @@ class Chain:
         known = resolve(network) if isinstance(network, str) else network
         link = Link(known, call_deadline_s=call_deadline_s, rebuild_after=rebuild_after, greet=_greeting(known.name))
         chain = cls(link, submit_deadline_s)
-        await chain.spec_version()
+        try:
+            await chain.spec_version()
+        except BaseException:
+            await link.close()
+            raise
         return chain
 
     async def __aenter__(self) -> Self:
@@ -170,6 +174,17 @@ class Chain:
         """What registering a neuron on this subnet costs now."""
         burn = await self.link.run("registration cost", lambda session: session.client.subnets.burn(netuid))
         return burn.rao
+
+    async def subnet_cost_rao(self) -> int:
+        """What creating a subnet costs now."""
+        return int(
+            await self.link.run(
+                "subnet cost",
+                lambda session: session.substrate.runtime_call(
+                    "SubnetRegistrationRuntimeApi", "get_network_registration_cost", []
+                ),
+            )
+        )
 
     async def transfer(self, wallet: WalletLike, dest_ss58: str, rao: int) -> TxOutcome:
         """Send `rao` from the wallet's coldkey; the sender keeps at least the existential deposit."""

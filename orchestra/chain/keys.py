@@ -59,6 +59,16 @@ def load_coldkey(name: str, path: str = DEFAULT_PATH) -> Signer:
     return cast(Signer, _unlock(open_wallet(name, "default", path).coldkey_file, name, None, path))
 
 
+def wallet_address(role: str, name: str, hotkey: str, path: str = DEFAULT_PATH) -> str:
+    """The address of a wallet's `coldkey` or `hotkey`, from its public file. Raises WalletMissing."""
+    wallet = open_wallet(name, hotkey, path)
+    file = wallet.coldkeypub_file if role == "coldkey" else wallet.hotkeypub_file
+    found = _public(file)
+    if found is None:
+        raise WalletMissing(_advice(role, name, hotkey, path))
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class WalletInfo:
     """The public side of one wallet on disk; an address is None when its file is missing or unreadable."""

@@ -110,16 +110,19 @@ def text(value: Any) -> str:
 
 
 def settings(pairs: Sequence[str]) -> dict[str, Value]:
-    """`["tempo=720", "commit_reveal_weights_enabled=false"]` as values. Raises ChainError that names what is allowed."""
-    found: dict[str, Value] = {}
-    for pair in pairs:
-        name, _, value = pair.partition("=")
-        if name not in SETTERS or not (value.isdecimal() or value in {"true", "false"}):
-            raise ChainError(
-                f"Cannot set {pair!r}: use NAME=NUMBER or NAME=true|false with NAME of {', '.join(SETTERS)}"
-            )
-        found[name] = value == "true" if value in {"true", "false"} else int(value)
-    return found
+    """`["tempo=720", "commit_reveal_weights_enabled=false"]` as values. Raises ChainError naming what is allowed."""
+    return dict(_setting(pair) for pair in pairs)
+
+
+def _setting(pair: str) -> tuple[str, Value]:
+    name, _, value = pair.partition("=")
+    if name in PUBLIC:
+        if isinstance(PUBLIC[name].value, bool):
+            if value in {"true", "false"}:
+                return name, value == "true"
+        elif value.isascii() and value.isdecimal():
+            return name, int(value)
+    raise ChainError(f"Cannot set {pair!r}: pass --set NAME=NUMBER or NAME=true|false, NAME one of {', '.join(PUBLIC)}")
 
 
 def shares(split: str) -> list[int]:
