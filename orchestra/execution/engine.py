@@ -241,7 +241,8 @@ class _Engine:
             cost = 0
             try:
                 self._check(call)
-                attempt, failed = await self._call(call, work, more=call.others or tries < self._policy.tries_of_last)
+                again = call.candidate.ref.operation.safe_to_retry and tries < self._policy.tries_of_last
+                attempt, failed = await self._call(call, work, again=again)
                 cost = attempt.cost
                 return attempt, failed
             finally:
@@ -263,14 +264,16 @@ class _Engine:
         if left_s <= 0 or not self._timing.can_make_it(call.task_id, call.candidate, left_s):
             raise NotSent(f"not started: {max(0, round(left_s * 1000))} ms left, it takes {call.candidate.latency_ms}")
 
-    async def _call(self, call: _Call, work: _Work, *, more: bool) -> tuple[Attempt, CallFailed | None]:
+    async def _call(self, call: _Call, work: _Work, *, again: bool) -> tuple[Attempt, CallFailed | None]:
         """One call over the wire, recorded whatever becomes of it."""
         step = len(self._attempts) + 1
         self._attempts.append(None)
         work.calls += 1
         work.tried = True
         number, started = work.calls, self._clock.now()
-        timeout_s = self._timing.timeout_s(call.task_id, call.candidate, self._left_s(), self._policy, more=more)
+        timeout_s = self._timing.timeout_s(
+            call.task_id, call.candidate, self._left_s(), self._policy, others=call.others, again=again
+        )
         self._tell_started(call, step, number, timeout_s)
         answer, failed = await self._answer(call, timeout_s)
         attempt = _recorded(

@@ -44,7 +44,8 @@ class Policy:
     """Hard caps of one run. A retry is a repetition of the same operation; going to an alternative is none.
 
     `patience` times an operation's p95 (at least `patience_floor_ms`) is how long it is waited for while an alternative
-    or a retry is left. Backoff doubles from `backoff_ms` unless the provider said when.
+    stands ready; `first_part` of its time is how long while anything may follow it. Backoff doubles from `backoff_ms`
+    unless the provider said when.
     """
 
     retries_per_run: int = 12
@@ -52,6 +53,7 @@ class Policy:
     tries_of_last: int = 3
     attempts_per_run: int = 192
     calls_per_endpoint: int = 16
+    first_part: float = 0.6
     patience: float = 3.0
     patience_floor_ms: int = 1_000
     backoff_ms: int = 100

@@ -37,13 +37,19 @@ class Timing:
         """Is there time for a call that somebody can still use?"""
         return left_s * 1000 >= candidate.latency_ms + self.need_after_ms[task_id]
 
-    def timeout_s(self, task_id: str, candidate: Candidate, left_s: float, policy: Policy, *, more: bool) -> float:
-        """How long to wait for this call, at most `left_s`. `more`: a retry or an alternative could follow it."""
+    def timeout_s(
+        self, task_id: str, candidate: Candidate, left_s: float, policy: Policy, *, others: bool, again: bool
+    ) -> float:
+        """How long to wait for this call, at most `left_s`: its share, less what an alternative (`others`) or a
+        repetition (`again`) would need after it. Only where there is an alternative is a slow provider given up early.
+        """
         latency_s = max(candidate.latency_ms, 1) / 1000
         share = left_s * latency_s / (latency_s + self.tail_ms[task_id] / 1000)
-        if more:
+        if others or again:
+            share *= policy.first_part
+        if others:
             patience = policy.patience * max(candidate.latency_p95_ms, candidate.latency_ms) / 1000
-            share = min(share / 2, max(patience, policy.patience_floor_ms / 1000))
+            share = min(share, max(patience, policy.patience_floor_ms / 1000))
         return min(left_s, max(share, latency_s))
 
 
