@@ -16,7 +16,7 @@ from typing import Any, cast
 import bittensor as bt
 from bittensor.keyfiles import KeyfileError, Keypair, WrongPasswordError
 from bittensor.sp_core import get_password_from_environment
-from bittensor.wallets import list_wallets_detailed
+from bittensor.wallets import is_bittensor_address, list_wallets_detailed
 
 from ledger.types import Signer
 from orchestra.chain.errors import WalletExists, WalletLocked, WalletMissing
@@ -26,8 +26,11 @@ DEFAULT_PATH = "~/.bittensor/wallets"
 
 
 def verify_signature(ss58: str, data: bytes, signature: bytes) -> bool:
-    """True when `signature` is `ss58`'s sr25519 signature over `data`; False for anything else, never an exception."""
-    if len(signature) != SIGNATURE_BYTES:
+    """True when `signature` is `ss58`'s sr25519 signature over `data`; False for anything else, never an exception.
+
+    An address of the same key under another network's prefix is another name, and False: keys are stored by address.
+    """
+    if len(signature) != SIGNATURE_BYTES or not is_bittensor_address(ss58):
         return False
     try:
         return bool(Keypair(ss58_address=ss58).verify(data, signature))
