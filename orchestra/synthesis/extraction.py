@@ -2,8 +2,8 @@
 
 A field is found by its name: a label that means the same (`labels`), a heading, a table column, a sentence that opens
 with the verb. The text found must then be exactly one value of the field's type (`coercion`); otherwise the field is
-left out, because a gap can be filled from elsewhere and an invention cannot be taken back. A page that describes several
-things (a table with one row each, or sections of one form) gives one record for each.
+left out, because a gap can be filled from elsewhere and an invention cannot be taken back. A page that describes
+several things (a table with one row each, or sections of one form) gives one record for each.
 """
 
 from __future__ import annotations

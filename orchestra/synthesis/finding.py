@@ -20,11 +20,49 @@ _IDENTIFIER = re.compile(
 )
 _NUMBERED = re.compile(r"\b([A-Za-z]{2,12})[ -]?#?(\d+)\b")
 _GENERIC = frozenset(
-    (
-        "a about and api at cloud docs documentation fact facts faq features for gpu gpus guide home how in instances"
-        " list of on on-demand our overview page plans price prices pricing profile rates rental review sheet the to"
-        " welcome with works"
-    ).split()
+    {
+        "a",
+        "about",
+        "and",
+        "api",
+        "at",
+        "cloud",
+        "docs",
+        "documentation",
+        "fact",
+        "facts",
+        "faq",
+        "features",
+        "for",
+        "gpu",
+        "gpus",
+        "guide",
+        "home",
+        "how",
+        "in",
+        "instances",
+        "list",
+        "of",
+        "on",
+        "on-demand",
+        "our",
+        "overview",
+        "page",
+        "plans",
+        "price",
+        "prices",
+        "pricing",
+        "profile",
+        "rates",
+        "rental",
+        "review",
+        "sheet",
+        "the",
+        "to",
+        "welcome",
+        "with",
+        "works",
+    }
 )
 _AUXILIARY = frozenset(
     ("is", "are", "was", "were", "can", "may", "must", "has", "have", "had", "will", "would", "should", "do", "does")
@@ -67,7 +105,7 @@ class Finder:
             if value is not None:
                 return value
         if kind.name == "str":
-            return self._verb(field) or self._opening_sentence(field)
+            return self._verb(field) if _is_verb(field) else self._opening_sentence(field)
         return self._numbered(field) if kind.name == "int" else self._in_sentence(field, kind)
 
     def _labelled(self, field: str) -> Iterator[Candidate]:
@@ -121,19 +159,17 @@ class Finder:
     def _numbered(self, field: str) -> int | None:
         """`SN34`, `subnet id 34`: a number that its label stands right before."""
         asked = canonical_words(field)
-        texts = [self.page.title, *(h for h, _ in self.sections), *(sentence for sentence, _ in self._sentences())]
-        for text in texts:
-            spaced = _NUMBERED.sub(r"\1 \2", text)
-            found = list(canonical_words(spaced))
-            for index in range(len(found) - len(asked)):
-                if tuple(found[index : index + len(asked)]) == asked and found[index + len(asked)].isdigit():
-                    return int(found[index + len(asked)])
+        prose = [sentence for sentence, _ in self._sentences()]
+        for texts in ([self.page.headline], prose):
+            numbers = {number for text in texts for number in _numbers_after(asked, text)}
+            if numbers:
+                return numbers.pop() if len(numbers) == 1 else None
         return None
 
     def _verb(self, field: str) -> str | None:
         """`detects`: the rest of a sentence that opens with the verb, or with the page's subject and the verb."""
         verb = field.lower()
-        if not verb.isalpha() or not verb.endswith("s"):
+        if not _is_verb(verb):
             return None
         subject = re.escape(self.subject() or "it")
         opening = re.compile(
@@ -165,6 +201,8 @@ class Finder:
 
     def subject(self) -> str | None:
         """The proper part of the first heading; where that is only generic words, what the site calls itself."""
+        if self.page.site and self.page.site in self.page.headline:
+            return self.page.site
         segments = [*_SEPARATOR.split(self.page.headline), self.page.site, *_SEPARATOR.split(self.page.title)]
         for segment in segments:
             if proper := _proper(segment):
@@ -226,11 +264,9 @@ class Finder:
                 yield score, pairs
             for table in (block for block in blocks if isinstance(block, Table)):
                 yield from _table_entries(table, field, max(score, match(field, table.caption)))
-        labelled = [
-            (rest, pair.value) for pair in self.pairs if (rest := without(pair.label, field)) != _all(pair.label)
-        ]
-        if len([label for label, _ in labelled if label]) > 1:
-            yield _FITS, [(label, value) for label, value in labelled if label]
+        labelled = [(_beyond(pair.label, field), pair.value) for pair in self.pairs if _mentions(pair.label, field)]
+        if len(labelled) > 1:
+            yield _FITS, labelled
         for pair in self.pairs:
             if match(field, pair.label) >= _FITS:
                 yield match(field, pair.label) - 0.1, list(_priced_clauses(pair.value))
@@ -271,7 +307,7 @@ class Finder:
 
     @staticmethod
     def row_mapping(table: Table, row: tuple[str, ...], field: str, indices: list[int]) -> dict[str, Any]:
-        labels = {index: slug(without(table.header[index], field)) or slug(table.header[index]) for index in indices}
+        labels = {index: slug(_beyond(table.header[index], field)) for index in indices}
         values = {labels[index]: cell_value(row[index]) for index in indices}
         return {key: value for key, value in values.items() if value is not None}
 
@@ -302,6 +338,19 @@ def _within(text: str, limit: int = 300) -> str:
     return kept
 
 
+def _numbers_after(label: tuple[str, ...], text: str) -> Iterator[int]:
+    found = canonical_words(_NUMBERED.sub(r"\1 \2", text))
+    for index in range(len(found) - len(label)):
+        after = found[index + len(label)]
+        if found[index : index + len(label)] == label and after.isdigit() and len(after) <= 15:
+            yield int(after)
+
+
+def _is_verb(field: str) -> bool:
+    """`detects`, `offers`: one word in the third person, as far as the spelling tells."""
+    return field.isalpha() and field.lower().endswith("s")
+
+
 def _proper(segment: str) -> str:
     """A heading without identifiers and without generic words at either end; empty when nothing else is left."""
     kept = _IDENTIFIER.sub("", segment.strip()).split()
@@ -317,8 +366,14 @@ def _coerced(texts: list[str], item: Kind | None) -> list[Any]:
     return [value for value in values if value is not None]
 
 
-def _all(label: str) -> str:
-    return " ".join(canonical_words(label))
+def _mentions(label: str, field: str) -> bool:
+    """Does the label say the field and something else?"""
+    return set(canonical_words(field)) < set(canonical_words(label))
+
+
+def _beyond(label: str, field: str) -> str:
+    """The label without the words of the field, where it has others."""
+    return without(label, field) if _mentions(label, field) else label
 
 
 def _numeric(table: Table, index: int) -> bool:
@@ -363,5 +418,5 @@ def _priced_clauses(sentence: str) -> Iterator[tuple[str, str]]:
                 any(c.isupper() or c.isdigit() for c in tokens[-1]) and tokens[-1] not in ("A", "An", "The")
             ):
                 run.insert(0, tokens.pop())
-            if run:
+            if run and (tokens or any(c.isdigit() for c in "".join(run))):
                 yield " ".join(run), clause[found.start("rest") :]

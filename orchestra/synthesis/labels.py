@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 
 _WORD = re.compile(r"[a-z0-9]+(?:\.[0-9]+)?")
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _UNIT = re.compile(r"\b(\d+(?:\.\d+)?)\s+(gib|gb|tib|tb|mb|mhz|ghz|kw|w|px|x)\b")
 _STOP = frozenset(
     {"a", "an", "the", "of", "for", "per", "and", "or", "in", "to", "is", "are", "its", "our", "your", "with", "on"}
@@ -76,6 +76,8 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def _singular(word: str) -> str:
+    if not word.isalpha():
+        return word
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us")) else word

@@ -288,25 +288,25 @@ def _links(node: LexborNode) -> tuple[str, ...]:
 
 
 def read_text(document: str) -> Page:
-    """Blocks by layout: blank lines separate, `a | b` is a table row, `- x` an item, `Label: value` a pair, a short
-    line without a full stop is a heading. The first line is the title.
+    """Blocks by layout: blank lines separate, `a | b` is a table row, `- x` an item, `Label: value` a pair, `## x` a
+    heading. Where nothing is marked so, a short line without a full stop is a heading, and the first line the title.
     """
+    marked = re.search(r"^#{1,6} \S", document, re.MULTILINE) is not None
     groups = [[line.strip() for line in group.splitlines()] for group in re.split(r"\n\s*\n", document.strip())]
     groups = [[line for line in group if line] for group in groups]
     blocks: list[Block] = []
     for index, group in enumerate(filter(None, groups)):
-        blocks.extend(_text_group(group, first=index == 0))
-    title = blocks[0].text if blocks and isinstance(blocks[0], Heading | Paragraph) else ""
+        blocks.extend(_text_group(group, first=index == 0, marked=marked))
+    title = blocks[0].text if blocks and isinstance(blocks[0], Heading) else ""
     return Page(title=title, blocks=tuple(blocks))
 
 
-def _text_group(lines: list[str], *, first: bool) -> Iterator[Block]:
-    if first and not lines[0].startswith(("- ", "* ", "#")) and len(lines[0]) <= 120:
+def _text_group(lines: list[str], *, first: bool, marked: bool) -> Iterator[Block]:
+    if first and not marked and not _is_item(lines[0]) and len(lines[0]) <= 120:
         yield Heading(1, lines.pop(0))
     while lines:
-        if lines[0].startswith("#"):
-            mark, _, text = lines.pop(0).partition(" ")
-            yield Heading(min(6, len(mark)), text.strip())
+        if mark := re.match(r"(#{1,6}) (?=\S)", lines[0]):
+            yield Heading(len(mark[1]), lines.pop(0)[mark.end() :].strip())
         elif "|" in lines[0]:
             yield from _text_table(_take(lines, lambda line: "|" in line))
         elif _is_item(lines[0]):
@@ -316,7 +316,7 @@ def _text_group(lines: list[str], *, first: bool) -> Iterator[Block]:
         elif pair := _pair_in(lines[0]):
             lines.pop(0)
             yield Pair(pair.label, pair.value, tuple(urls_in(pair.value)))
-        elif _is_heading(lines[0], alone=len(lines) == 1):
+        elif not marked and len(lines) == 1 and _is_heading(lines[0]):
             yield Heading(2, lines.pop(0).rstrip(":"))
         else:
             text = squeeze(" ".join(_take(lines, lambda line: "|" not in line and not _is_item(line))))
@@ -334,8 +334,9 @@ def _is_item(line: str) -> bool:
     return line.startswith(("- ", "* ", "• "))
 
 
-def _is_heading(line: str, *, alone: bool) -> bool:
-    return alone and len(line) <= 80 and len(line.split()) <= 10 and not line.endswith((".", "!", "?", ",", ";"))
+def _is_heading(line: str) -> bool:
+    short = len(line) <= 80 and len(line.split()) <= 10 and not line.endswith((".", "!", "?", ",", ";"))
+    return short and line[0].isupper() and "://" not in line
 
 
 def _text_table(lines: list[str]) -> Iterator[Block]:
@@ -355,8 +356,8 @@ def render_text(page: Page) -> str:
 
 
 def _rendered(page: Page) -> Iterator[str]:
-    if page.blocks and not isinstance(page.blocks[0], Heading):
-        yield page.title or page.site or "Untitled"
+    if page.title and not any(isinstance(block, Heading) for block in page.blocks):
+        yield f"# {page.title}"
     pairs: list[str] = []
     for block in page.blocks:
         if isinstance(block, Pair):
@@ -373,7 +374,7 @@ def _rendered(page: Page) -> Iterator[str]:
 def _rendered_block(block: Heading | Table | Items | Paragraph) -> str:
     match block:
         case Heading():
-            return block.text
+            return f"{'#' * block.level} {block.text}"
         case Table():
             rows = [*([block.header] if block.header else []), *block.rows]
             lines = ([block.caption, ""] if block.caption else []) + [" | ".join(row) for row in rows]
