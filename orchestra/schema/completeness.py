@@ -62,7 +62,8 @@ def completeness(schema: TargetSchema, data: JSON, sourced: Container[str]) -> C
     missing leaf; with `minItems` each missing item misses all its leaves instead. Where an object is absent or
     something else, all its required leaves are missing.
 
-    So taking away a leaf that counts, or a source, or a key never raises the score.
+    So taking away a source, or a leaf that counts, never raises the score. Dropping a whole list of which most is
+    missing can: that is what `minItems` is for.
     """
     tally = _Tally(sourced)
     tally.visit(schema.shape, data, "", covered=False)

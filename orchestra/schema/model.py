@@ -25,7 +25,7 @@ Check: TypeAlias = Callable[[Any], str]
 """What is wrong with a whole document beyond its types, or an empty string."""
 
 _PYTHON: dict[str, Any] = {"int": int, "bool": bool, "float": float, "str": str, "datetime": str, "url": str}
-_TAKEN = frozenset(dir(BaseModel)) | frozenset(keyword.kwlist) | frozenset(keyword.softkwlist)
+_TAKEN = frozenset(dir(BaseModel)) | frozenset(keyword.kwlist)
 
 
 def build_model(shape: Record | DictOf, check: Check, name: str = "Result") -> type[BaseModel]:
