@@ -270,10 +270,14 @@ class Chain:
         return await self._send(f"{call.pallet}.{call.function}", send)
 
     async def encode(self, call: Call) -> str | None:
-        """The call as hex SCALE, as the chain would receive it; None where the chain has no metadata to encode with."""
-        composed = await self.link.run("compose", lambda session: session.substrate.compose(call))
-        data = getattr(composed, "data", None)
-        return "0x" + data.hex() if isinstance(data, bytes) else None
+        """The call as hex SCALE, as the runtime would receive it; None where the chain has no metadata to encode by."""
+
+        async def compose(session: Session) -> str | None:
+            if not isinstance(session.substrate, runtime.HasMetadata):
+                return None
+            return "0x" + (await session.substrate.compose(call)).data.hex()
+
+        return await self.link.run("compose", compose)
 
     async def _execute(
         self, what: str, intent: bt.Intent, wallet: WalletLike, dropped: tuple[str, ...] = ()

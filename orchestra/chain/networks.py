@@ -38,7 +38,7 @@ class Network:
     @property
     def local(self) -> bool:
         """Whether the chain runs on this machine, where money is play money and development keys are rich."""
-        host = urlsplit(self.endpoint if "://" in self.endpoint else f"//{self.endpoint}").hostname or ""
+        host = urlsplit(self.endpoint).hostname or ""
         return host == "localhost" or host == "::1" or host.startswith("127.")
 
 
@@ -82,11 +82,11 @@ def _orchestra_local(network: str) -> Network:
     _, _, text = network.partition(":")
     if text and not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
         raise UnknownNetwork(network)
-    port = int(text) if text else LOCAL_PORT
-    return Network(network, f"127.0.0.1:{port}", lambda: _local_substrate(port))
+    endpoint = f"http://127.0.0.1:{int(text) if text else LOCAL_PORT}"
+    return Network(network, endpoint, lambda: _local_substrate(endpoint))
 
 
-def _local_substrate(port: int) -> bt.Substrate:
+def _local_substrate(endpoint: str) -> bt.Substrate:
     from orchestra.chain.local import LocalSubstrate  # only devnets load it
 
-    return cast(bt.Substrate, LocalSubstrate(port))
+    return cast(bt.Substrate, LocalSubstrate(endpoint))

@@ -48,7 +48,8 @@ class FakeSubstrate:
         self.maps: dict[tuple[str, str, tuple[Any, ...]], list[tuple[Any, Any]]] = {}
         self.runtime: dict[tuple[str, str], Any] = {}
         self.results: list[bt.ExtrinsicResult] = []
-        self.asked: list[tuple[str, str]] = []
+        self.asked: list[tuple[str, str, tuple[Any, ...]]] = []
+        self.runtime_asked: list[tuple[str, str]] = []
         self.at: list[str | None] = []
         self.sent: list[Sent] = []
         self.unanswered: set[str] = set()
@@ -113,7 +114,7 @@ class FakeSubstrate:
         self, module: str, storage_function: str, params: list[Any] | None = None, block_hash: str | None = None
     ) -> Any:
         await self._meet(f"query {storage_function}")
-        self.asked.append((module, storage_function))
+        self.asked.append((module, storage_function, tuple(params or ())))
         self.at.append(block_hash)
         value = self.storage.get((module, storage_function), {}).get(tuple(params or ()), MISSING)
         if value is MISSING:
@@ -124,7 +125,7 @@ class FakeSubstrate:
         self, module: str, storage_function: str, params: list[Any] | None = None, block_hash: str | None = None
     ) -> list[tuple[Any, Any]]:
         await self._meet(f"query_map {storage_function}")
-        self.asked.append((module, storage_function))
+        self.asked.append((module, storage_function, tuple(params or ())))
         self.at.append(block_hash)
         pairs = self.maps.get((module, storage_function, tuple(params or ())))
         if pairs is None:
@@ -133,6 +134,7 @@ class FakeSubstrate:
 
     async def runtime_call(self, api: str, method: str, params: list[Any], block_hash: str | None = None) -> Any:
         await self._meet(f"runtime_call {method}")
+        self.runtime_asked.append((api, method))
         self.at.append(block_hash)
         if (api, method) not in self.runtime:
             raise Unscripted(f"runtime {api}.{method}{params}")
@@ -148,6 +150,7 @@ class FakeSubstrate:
         return len(self.sent)
 
     async def mev_next_key(self) -> bytes | None:
+        self.asked.append(("MevShield", "NextKey", ()))
         return self.shield_key
 
     async def sign_extrinsic(self, call: Composed, keypair: Any, *, nonce: int, period: int) -> tuple[bytes, str]:
