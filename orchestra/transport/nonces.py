@@ -24,10 +24,10 @@ _CREATE = """
 CREATE TABLE IF NOT EXISTS nonces (nonce_ns INTEGER NOT NULL, hotkey TEXT NOT NULL, PRIMARY KEY (nonce_ns, hotkey))
 WITHOUT ROWID, STRICT
 """
-_INSERT = """
-INSERT INTO nonces (nonce_ns, hotkey) SELECT value ->> 0, value ->> 1 FROM json_each(?) WHERE true
-ON CONFLICT DO NOTHING RETURNING nonce_ns, hotkey
-"""
+_INSERT = "INSERT INTO nonces (nonce_ns, hotkey) SELECT value ->> 0, value ->> 1 FROM json_each(?) WHERE true"
+_INSERT_NEW = _INSERT + " ON CONFLICT DO NOTHING RETURNING nonce_ns, hotkey"
+
+_LARGEST_BATCH = 256
 
 _Key = tuple[int, str]
 
@@ -148,6 +148,7 @@ class SqliteNonceStore:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            await self._gather()
             batch = dict(self._waiting)
             try:
                 room = await self._room(connection, len(batch))
@@ -159,6 +160,13 @@ class SqliteNonceStore:
             self._settle({key: batch.pop(key) for key in taken}, fresh)
             self._settle(batch, NonceStoreFull("full of fresh nonces"))
 
+    async def _gather(self) -> None:
+        """Let requests that are ready join this commit: wait while each turn of the event loop brings another."""
+        known = 0
+        while known < len(self._waiting) < _LARGEST_BATCH:
+            known = len(self._waiting)
+            await asyncio.sleep(0)
+
     async def _room(self, connection: aiosqlite.Connection, wanted: int) -> int:
         """How many of `wanted` nonces fit, after forgetting what is stale when that is due or needed."""
         due = self._clock_ns() - self._forgotten_ns > self._retention_s * 1e9 / 4
@@ -167,11 +175,20 @@ class SqliteNonceStore:
         return max(0, min(wanted, self._capacity - self._count))
 
     async def _insert(self, connection: aiosqlite.Connection, keys: list[_Key]) -> set[_Key]:
-        """Record the keys in one statement, which is one transaction, and return those that were new."""
+        """Record the keys in one statement, which is one transaction, and return those that were new.
+
+        The usual batch has no replay in it and takes the statement without results: each row that SQLite returns is
+        another wait for the interpreter's lock, which the event loop holds.
+        """
         if not keys:
             return set()
-        rows = await connection.execute_fetchall(_INSERT, (json.dumps(keys),))
-        fresh = {(int(row[0]), str(row[1])) for row in rows}
+        batch = (json.dumps(keys),)
+        try:
+            await connection.execute_fetchall(_INSERT, batch)
+            fresh = set(keys)
+        except sqlite3.IntegrityError:
+            rows = await connection.execute_fetchall(_INSERT_NEW, batch)
+            fresh = {(int(row[0]), str(row[1])) for row in rows}
         self._count += len(fresh)
         return fresh
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastapi import Request
@@ -90,7 +90,7 @@ class SignedRequests:
         self._serving = InFlight(limits.hotkey_in_flight)
         self._reading = InFlight(limits.peer_in_flight)
 
-    async def __call__(self, request: Request) -> AsyncIterator[SignedCall]:
+    async def __call__(self, request: Request) -> SignedCall:
         scope = request.scope
         self._check_declared_length(scope)
         envelope = btauth.read_envelope(scope["headers"])
@@ -104,19 +104,16 @@ class SignedRequests:
         path = btauth.wire_path(scope["raw_path"], scope["query_string"])
         self._verify(envelope, body, scope["method"], path)
         self._enter(envelope.hotkey)
-        try:
-            await self._spend_nonce(envelope)
-            payload = btauth.signed_payload(
-                method=scope["method"],
-                path=path,
-                body=body,
-                nonce_ns=envelope.nonce_ns,
-                sender=envelope.hotkey,
-                receiver=self._self_hotkey,
-            )
-            yield SignedCall(envelope.hotkey, body, btauth.request_digest(payload), envelope.nonce_ns)
-        finally:
-            self._serving.leave(envelope.hotkey)
+        await self._spend_nonce(envelope)
+        payload = btauth.signed_payload(
+            method=scope["method"],
+            path=path,
+            body=body,
+            nonce_ns=envelope.nonce_ns,
+            sender=envelope.hotkey,
+            receiver=self._self_hotkey,
+        )
+        return SignedCall(envelope.hotkey, body, btauth.request_digest(payload), envelope.nonce_ns)
 
     def _check_declared_length(self, scope: Scope) -> None:
         for name, value in scope["headers"]:
@@ -158,11 +155,18 @@ class SignedRequests:
         )
 
     def _enter(self, hotkey: str) -> None:
-        """Charge the hotkey, now that the request is known to be its own."""
+        """Charge the hotkey, now that the request is known to be its own, until the task that serves it is done.
+
+        A server runs each request in one task; its end is the end of the request however it ends, and asking for it
+        costs a tenth of what a dependency with an exit does.
+        """
         if wait := self._hotkey_rate.take(hotkey):
             raise Refused(problems.HOTKEY_RATE_LIMITED, retry_after_s=wait)
         if not self._serving.enter(hotkey):
             raise Refused(problems.TOO_MANY_IN_FLIGHT, retry_after_s=self._retry_after_s)
+        task = asyncio.current_task()
+        assert task is not None
+        task.add_done_callback(lambda _: self._serving.leave(hotkey))
 
     async def _spend_nonce(self, envelope: btauth.Envelope) -> None:
         try:
