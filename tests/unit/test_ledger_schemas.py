@@ -102,7 +102,7 @@ HOSTILE: dict[str, tuple[Any, str]] = {
     "a draft of their own": ({"$schema": "http://127.0.0.1:1/x"}, "dialect"),
     "a draft further in": ({"items": {"$schema": DIALECT}}, "dialect"),
     "no object": ([], "invalid"),
-    "wrong keyword value": ({"type": "strin"}, "invalid"),
+    "wrong keyword value": ({"type": "text"}, "invalid"),
     "negative minItems": ({"minItems": -1}, "invalid"),
     "a set": ({"enum": {1, 2}}, "not_json"),
     "a key that is a number": ({"properties": {1: {}}}, "not_json"),

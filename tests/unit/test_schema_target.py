@@ -150,7 +150,7 @@ def test_every_word_and_form(word: Any, shape: Shape) -> None:
 @pytest.mark.parametrize(
     ("raw", "pointer", "said"),
     [
-        ({"a": "strng"}, "/a", "Did you mean 'str'?"),
+        ({"a": "stri"}, "/a", "Did you mean 'str'?"),
         ({"a": "string"}, "/a", "Did you mean 'str'?"),
         ({"a": "Integer"}, "/a", "Did you mean 'int'?"),
         ({"a": "timestamp"}, "/a", "Did you mean 'datetime'?"),
