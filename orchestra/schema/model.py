@@ -1,6 +1,7 @@
 """A pydantic model of a target_schema, so that a client writes `result.competitors[0].name` and an editor believes it.
 
-Leaves are checked by the same functions as everywhere else, hence the model takes exactly what the JSON Schema takes.
+Leaves are checked as everywhere else, so for shorthand the model takes exactly what its JSON Schema takes; for a JSON
+Schema of the caller's own, never more.
 Datetimes and urls stay the strings they came as: a value must remain equal to the one its source is quoted for.
 """
 
