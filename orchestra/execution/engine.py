@@ -309,12 +309,12 @@ class _Engine:
         return None, CallFailed(error, cost=call.candidate.worst_cost)
 
     def _paid(self, call: _Call, answer: Answer | None, failed: CallFailed | None) -> int:
-        """What the call cost. Where no price is known, an answer is taken to have cost what it may at most."""
-        if failed is not None:
-            return failed.cost
-        if answer is None or not self._limits.price_known(call.candidate.ref):
-            return call.candidate.worst_cost
-        return answer.cost
+        """What the call cost. Where no price is known, an answer or a timeout counts as the ceiling."""
+        known = self._limits.price_known(call.candidate.ref)
+        if answer is not None:
+            return answer.cost if known else call.candidate.worst_cost
+        assert failed is not None
+        return failed.cost if known or failed.error.kind != "timeout" else call.candidate.worst_cost
 
     def _tell_started(self, call: _Call, step: int, number: int, timeout_s: float) -> None:
         if self._tell is None:
