@@ -94,7 +94,7 @@ async def running_chain(
     options: Sequence[str] = (),
     pass_fds: Sequence[int] = (),
 ) -> AsyncIterator[ChainProcess]:
-    """A chain process in `directory` from a genesis dict (`orchestra/devnet/chain/genesis.py`), for the `with` block."""
+    """A chain process in `directory`, from a genesis as `orchestra/devnet/chain/genesis.py` describes it."""
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / "genesis.json"
     file.write_text(json.dumps(one_subnet() if genesis is None else genesis))

@@ -440,13 +440,13 @@ def _refused(error: PoolRejection) -> ExtrinsicResult:
 
 
 def _report(found: dict[str, Any]) -> ExtrinsicResult:
-    placed = {"block_hash": found["block_hash"], "extrinsic_id": f"{found['block']}-{found['index']:04d}"}
-    name = found["error"]
+    name, block_hash = found["error"], found["block_hash"]
+    extrinsic_id = f"{found['block']}-{found['index']:04d}"
     if name is None:
-        fee = Balance.from_rao(found["fee"])
-        return ExtrinsicResult(success=True, message="Success", fee=fee, events=found["events"], **placed)
+        fee, events = Balance.from_rao(found["fee"]), found["events"]
+        return ExtrinsicResult(True, "Success", block_hash, extrinsic_id, fee=fee, events=events)
     text = next((info.docs for info in ERRORS.values() if info.name == name and info.docs), name)
-    return ExtrinsicResult(success=False, message=text, error=ChainError(text, name), **placed)
+    return ExtrinsicResult(False, text, block_hash, extrinsic_id, error=ChainError(text, name))
 
 
 def _with_dispatch_error(event: dict[str, Any]) -> dict[str, Any]:

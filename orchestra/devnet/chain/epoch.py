@@ -1,10 +1,10 @@
 """One epoch of one subnet: read the matrices, run Yuma per mechanism, write the vectors, pay out.
 
-Follows `epoch_with_mechanisms` and `distribute_emission` of opentensor/subtensor: the emission since the last epoch loses
-the owner's cut (18 %); the rest is divided between mechanisms by the emission split and within each half to miners and
-half to validators, which makes 41/41/18. A validator's dividends go to its nominators after its take; a miner's
-incentive becomes stake of its coldkey; what the owner's own neuron earns as a miner is burned. Root dividends and the
-pool's injections do not exist here.
+Follows `epoch_with_mechanisms` and `distribute_emission` of opentensor/subtensor: the emission since the last epoch
+loses the owner's cut (18 %); the rest is divided between mechanisms by the emission split and within each half to
+miners and half to validators, which makes 41/41/18. A validator's dividends go to its nominators after its take; a
+miner's incentive becomes stake of its coldkey; what the owner's own neuron earns as a miner is burned. Root dividends
+and the pool's injections do not exist here.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _matrix(state: State, item: Item, index: int, count: int) -> yuma.Matrix:
 
 def _u16(vector: yuma.Vector) -> list[int]:
     """Proportions as the chain stores them: `fixed_proportion_to_u16`, rounding down."""
-    return [int(value) for value in np.floor(np.clip(vector, 0, 1) * U16_MAX + 1e-6)]
+    return [int(value) for value in np.clip(vector, 0, 1) * U16_MAX]
 
 
 def _write_mechanism(state: State, index: int, output: yuma.Outputs, before: list[bool]) -> None:

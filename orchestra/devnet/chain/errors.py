@@ -17,7 +17,9 @@ class DispatchError(Exception):
 
 
 class PoolError(Exception):
-    """The extrinsic never enters a block. `message` is the text a Substrate node answers, from which the SDK reads the name."""
+    """The extrinsic never enters a block. `message` is the text a Substrate node answers, from which the SDK reads the
+    name.
+    """
 
     def __init__(self, message: str) -> None:
         super().__init__(message)

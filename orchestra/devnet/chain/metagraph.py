@@ -1,7 +1,7 @@
 """A subnet as one record: the runtime APIs behind the SDK's metagraph, neurons and hyperparameters reads.
 
-Field for field after `pallets/subtensor/src/rpc_info/{metagraph,neuron_info,subnet_info,dynamic_info}.rs`. Rank, trust and
-pruning score are no longer kept by the runtime and read as the constants that it answers.
+Field for field after `pallets/subtensor/src/rpc_info/{metagraph,neuron_info,subnet_info,dynamic_info}.rs`. Rank, trust
+and pruning score are no longer kept by the runtime and read as the constants that it answers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Subnets coming into being: what a new one starts with, and how its hyperparameters are called outside.
 
-The names are those of the SDK's `subnet_hyperparameters` read, so that a genesis file, a `set_hyperparameter` intent and
-a printed table speak one language. Starting values follow `init_new_network`
+The names are those of the SDK's `subnet_hyperparameters` read, so that a genesis file, a `set_hyperparameter` intent
+and a printed table speak one language. Starting values follow `init_new_network`
 (`pallets/subtensor/src/subnets/subnet.rs`), except where a network of seconds instead of days needs others; the genesis
 file's `new_subnet` overrides them.
 """

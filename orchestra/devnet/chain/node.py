@@ -1,8 +1,8 @@
 """The running chain between its rules and its socket: the pool, the making of blocks, and who waits for what.
 
-Blocks come on a timer (`block_time` > 0), by `step`, or, on a chain without a timer, whenever an extrinsic arrives
-("instant" sealing, so that a test need not step for every call). An extrinsic counts as included only after its block is
-committed. A pool entry that a restart or a full block loses was never acknowledged; its sender learns so by asking again.
+Blocks come on a timer (`block_time` > 0), by `step`, or, on a chain without a timer, whenever an extrinsic arrives, so
+that a test need not step for every call. An extrinsic counts as included only after its block is committed. A pool
+entry that a restart loses was never acknowledged; its sender learns so by asking again.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ class Node:
         self._retimed.set()
 
     async def run(self) -> None:
-        """Make blocks on time until cancelled. Raises what the disk raised: a chain that cannot commit must not go on."""
+        """Make blocks on time until cancelled. Raises what the disk raised: no commit, no chain."""
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:

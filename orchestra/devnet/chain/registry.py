@@ -1,7 +1,7 @@
 """Who sits on which uid: registration, eviction from a full subnet, and the vectors that hold one value per uid.
 
-After `pallets/subtensor/src/subnets/{registration,uids}.rs`: a free uid is appended; a full subnet gives away the uid of
-the non-immune neuron with the lowest emission (ties: older registration, then lower uid); the owner's own neuron is
+After `pallets/subtensor/src/subnets/{registration,uids}.rs`: a free uid is appended; a full subnet gives away the uid
+of the non-immune neuron with the lowest emission (ties: older registration, then lower uid); the owner's own neuron is
 immune. Everything the old holder had at that uid is cleared, so that nothing earned passes to the new one.
 """
 

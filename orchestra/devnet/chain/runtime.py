@@ -1,9 +1,9 @@
 """The chain's rules as a pure, synchronous state machine: a parent block and extrinsics in, a block and changes out.
 
-Nothing here reads a clock, a file or a socket, and the same inputs give the same block, bit for bit; storage (`store.py`)
-and network (`server.py`) are somebody else's. A block runs its epochs first and its extrinsics after, as
-`on_initialize` does on the real chain. Each extrinsic pays a constant fee and uses up its nonce whether its call succeeds
-or not; a failed call's writes are undone.
+Nothing here reads a clock, a file or a socket, and the same inputs give the same block, bit for bit; storage
+(`store.py`) and network (`server.py`) are somebody else's. A block runs its epochs first and its extrinsics after, as
+`on_initialize` does on the real chain. Each extrinsic pays a constant fee and uses up its nonce whether its call
+succeeds or not; a failed call's writes are undone.
 """
 
 from __future__ import annotations

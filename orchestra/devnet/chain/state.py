@@ -10,7 +10,7 @@ its layer, a block that commits hands its single layer to the store.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
 
@@ -57,8 +57,8 @@ class History:
 class State:
     """Storage at one block with writes on top.
 
-    Reads give the item's default when there is no entry, as a `ValueQuery` does (`None` for an `OptionQuery`). Values are
-    never mutated in place: read, copy, put.
+    Reads give the item's default when there is no entry, as a `ValueQuery` does (`None` for an `OptionQuery`). Values
+    are never mutated in place: read, copy, put.
     """
 
     def __init__(self, history: History, block: int) -> None:
@@ -99,7 +99,7 @@ class State:
         self._layers[-1][item, key] = ABSENT
 
     @contextmanager
-    def layer(self) -> Iterator[Changes]:
+    def layer(self) -> Generator[Changes]:
         """Collect the writes made inside. They merge into the layer below on success and vanish on an exception.
 
         The outermost layer has nothing below: its changes are what the caller got, to commit or to drop.

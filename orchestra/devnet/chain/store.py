@@ -1,11 +1,12 @@
 """The chain on disk: SQLite, one writer, one transaction for each block.
 
-A block's changes, its header, its extrinsics with their outcomes and its events are written together or not at all, with
-WAL and `synchronous=FULL`, and only after the commit does anybody hear of them: a killed process loses nothing that it
-acknowledged and repeats nothing. All retained state is also held in memory (`History`), which reads are served from, so
-SQLite is read once, at start.
+A block's changes, its header, its extrinsics with their outcomes and its events are written together or not at all,
+with WAL and `synchronous=FULL`, and only after the commit does anybody hear of them: a killed process loses nothing
+that it acknowledged and repeats nothing. All retained state is also held in memory (`History`), which reads are served
+from, so SQLite is read once, at start.
 
-Retention: state of the last `STATE_BLOCKS` blocks (a real node keeps 256), headers and bodies of the last `BODY_BLOCKS`.
+Retention: state of the last `STATE_BLOCKS` blocks (a real node keeps 256), headers and bodies of the last
+`BODY_BLOCKS`.
 """
 
 from __future__ import annotations
@@ -44,6 +45,10 @@ CREATE TABLE extrinsics (
 """
 
 
+def _nobody(active: bool) -> None:
+    """Nobody wants to know about transactions."""
+
+
 class WrongChain(Exception):
     """The database belongs to another network than the genesis file says."""
 
@@ -78,7 +83,7 @@ class Store:
     def __init__(self, path: Path, genesis: Genesis, in_transaction: Callable[[bool], None] | None = None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._in_transaction = in_transaction or (lambda active: None)
+        self._in_transaction = in_transaction or _nobody
         try:
             self._open(genesis)
         except BaseException:
@@ -155,8 +160,8 @@ class Store:
         if horizon <= 0:
             return
         self._db.executemany(
-            "DELETE FROM storage WHERE pallet = ?1 AND item = ?2 AND key = ?3 AND block < (SELECT max(block) FROM storage"
-            " WHERE pallet = ?1 AND item = ?2 AND key = ?3 AND block <= ?4)",
+            "DELETE FROM storage WHERE pallet = ?1 AND item = ?2 AND key = ?3 AND block <"
+            " (SELECT max(block) FROM storage WHERE pallet = ?1 AND item = ?2 AND key = ?3 AND block <= ?4)",
             ((item.pallet, item.name, dumps(list(key)), horizon) for item, key in changes),
         )
         if number % STATE_BLOCKS == 0:

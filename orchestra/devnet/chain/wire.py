@@ -1,8 +1,8 @@
 """How chain values travel and rest: JSON, with tuples kept apart from lists.
 
-The SDK decodes SCALE tuples to Python tuples, and callers may tell them from lists; JSON cannot, so a tuple is written as
-`{"()": [...]}`. Canonical form (sorted keys, no blanks, ASCII) is what gets hashed and signed. Integers are exact at any
-size, which RFC 8785 does not allow: an IPv6 address is a u128.
+The SDK decodes SCALE tuples to Python tuples, and callers may tell them from lists; JSON cannot, so a tuple is written
+as `{"()": [...]}`. Canonical form (sorted keys, no blanks, ASCII) is what gets hashed and signed. Integers are exact
+at any size, which RFC 8785 does not allow: an IPv6 address is a u128.
 """
 
 from __future__ import annotations

@@ -1,22 +1,23 @@
 """Yuma consensus, version 2 (the chain's default): stake-weighted median clipping and an EMA of bonds.
 
 Formulas and their order are those of `epoch_dense` (`Yuma3On` = false, liquid alpha off) in
-`pallets/subtensor/src/epoch/run_epoch.rs` of opentensor/subtensor, commit 03f92770a0081475b69811334b0a7c7163157c1b, with
-`math.rs` beside it:
+`pallets/subtensor/src/epoch/run_epoch.rs` of opentensor/subtensor, commit 03f92770a0081475b69811334b0a7c7163157c1b,
+with `math.rs` beside it:
 
     S'_i   = S_i where i is an active permit holder, normalised
-    W_ij   = weights of permit holders, no self-weight (but the owner's), none older than j's registration, rows sum to 1
+    W_ij   = weights of permit holders; not on oneself (but the owner), not older than j's registration; rows sum to 1
     P_j    = sum_i S'_i W_ij                                             (prerank)
     C_j    = the largest w such that holders of more than kappa of S' put at least w on j   (weighted median)
     Wc_ij  = min(W_ij, C_j)
     R_j    = sum_i S'_i Wc_ij;  trust_j = R_j / P_j;  vtrust_i = sum_j Wc_ij;  incentive = R normalised
     Wb     = (1 - penalty) W + penalty Wc
-    dB_ij  = Wb_ij S'_i, columns sum to 1;   B_ij = alpha dB_ij + (1 - alpha) B_ij(previous), columns sum to 1
+    dB_ij  = Wb_ij S'_i, columns sum to 1
+    B_ij   = alpha dB_ij + (1 - alpha) B_ij of the epoch before, columns sum to 1
     D_i    = sum_j B_ij incentive_j, normalised                          (dividends)
-    emission_i = incentive_i and dividend_i, each over the sum of both: half to miners, half to validators
+    emission_i = incentive_i and D_i, each over the sum of both: half to miners, half to validators
 
-`alpha` is `1 - BondsMovingAverage / 10^6`. The chain computes in I32F32; doubles agree with it to about 1e-9 of a
-proportion, that is to one unit of the u16 it stores.
+`alpha` is `1 - BondsMovingAverage / 10^6`. The chain computes in I32F32, rounding down; doubles agree with it to about
+1e-9 of a proportion, and where rounding is carried from epoch to epoch (bonds, weights) it is repeated here.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from numpy.typing import NDArray
 Vector: TypeAlias = NDArray[np.float64]
 Matrix: TypeAlias = NDArray[np.float64]
 Mask: TypeAlias = NDArray[np.bool_]
+
+FRACTION = 2.0**32
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,11 @@ class Outputs:
     validator_share: Vector
 
 
+def fixed(values: Matrix) -> Matrix:
+    """Round down to a multiple of 2^-32, as every operation on I32F32 does."""
+    return np.floor(values * FRACTION) / FRACTION
+
+
 def normalise(vector: Vector) -> Vector:
     """Divide by the sum; all-zero stays all-zero."""
     total = vector.sum()
@@ -83,7 +91,7 @@ def normalise(vector: Vector) -> Vector:
 
 def _rows_to_one(matrix: Matrix) -> Matrix:
     sums = matrix.sum(axis=1, keepdims=True)
-    return np.divide(matrix, sums, out=np.zeros_like(matrix), where=sums > 0)
+    return fixed(np.divide(matrix, sums, out=np.zeros_like(matrix), where=sums > 0))
 
 
 def _columns_to_one(matrix: Matrix) -> Matrix:
@@ -103,16 +111,17 @@ def weighted_median(stake: Vector, scores: Vector, majority: float) -> float:
 
     `stake` is normalised over the holders of stake; scores of those without stake do not count.
     """
-    held = stake > 0
+    held: Mask = stake > 0
     stake, scores = stake[held], scores[held]
     if not len(stake):
         return 0.0
     minority = stake.sum() - majority
     order = np.argsort(scores, kind="stable")
-    below = np.cumsum(stake[order])
+    below: Vector = np.cumsum(stake[order])
     # The chain walks from the lowest score and stops where the lower part would exceed the minority.
     index = int(np.searchsorted(below, minority, side="right"))
-    return float(scores[order[min(index, len(order) - 1)]])
+    ranked: Vector = scores[order]
+    return float(ranked[min(index, len(ranked) - 1)])
 
 
 def mask_weights(inputs: Inputs) -> Matrix:
@@ -130,7 +139,8 @@ def epoch(inputs: Inputs) -> Outputs:
     active_stake = normalise(inputs.stake * inputs.active * inputs.permits)
     weights = mask_weights(inputs)
     preranks = active_stake @ weights
-    consensus = np.array([weighted_median(active_stake, column, inputs.kappa) for column in weights.T])
+    medians = [weighted_median(active_stake, weights[:, uid], inputs.kappa) for uid in range(len(weights))]
+    consensus = np.array(medians, dtype=np.float64)
     clipped = np.minimum(weights, consensus[None, :])
     ranks = active_stake @ clipped
     incentive = normalise(ranks)
@@ -145,7 +155,7 @@ def epoch(inputs: Inputs) -> Outputs:
         validator_trust=clipped.sum(axis=1),
         incentive=incentive,
         dividends=dividends,
-        bonds=np.divide(bonds, tops, out=np.zeros_like(bonds), where=tops > 0),
+        bonds=fixed(np.divide(bonds, tops, out=np.zeros_like(bonds), where=tops > 0)),
         permits=top_k_nonzero(inputs.stake, inputs.max_validators),
         server_share=server,
         validator_share=validator,
@@ -156,7 +166,7 @@ def _ema_bonds(inputs: Inputs, weights: Matrix, active_stake: Vector) -> Matrix:
     """Bonds after this epoch, columns summing to 1."""
     before = inputs.bonds * (inputs.last_tempo > inputs.registered)[None, :]
     delta = _columns_to_one(weights * active_stake[:, None])
-    return _columns_to_one(inputs.alpha * delta + (1 - inputs.alpha) * _columns_to_one(before))
+    return _columns_to_one(fixed(inputs.alpha * delta) + fixed((1 - inputs.alpha) * _columns_to_one(before)))
 
 
 def _shares(incentive: Vector, dividends: Vector, active_stake: Vector, stake: Vector) -> tuple[Vector, Vector]:

@@ -1,4 +1,4 @@
-"""What can be called: one module per pallet's concern, each call registered under its real name with its arguments' types.
+"""What can be called: one module for each concern, each call under its real name with its arguments' types.
 
 Importing this package fills `CALLS`. A call that the real runtime has and this chain does not is refused at the pool as
 "not expected", never silently accepted.

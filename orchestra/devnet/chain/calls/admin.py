@@ -1,9 +1,10 @@
 """What a subnet's owner may change: hyperparameters, mechanisms, their split.
 
-Each is its own `AdminUtils` call on the real chain, under the same guards (`ensure_sn_owner_or_root_with_limits`): only
-the owner, once per `OwnerHyperparamRateLimit` tempos and call, not within `AdminFreezeWindow` blocks of an epoch. There
-is no sudo key here, so what finney reserves to root (the weights rate limit, the number of validators, kappa) comes from
-the genesis file only. A genesis may lower the freeze window, which at a tempo of ten would otherwise never open.
+Each is its own `AdminUtils` call on the real chain, under the same guards (`ensure_sn_owner_or_root_with_limits`):
+only the owner, once per `OwnerHyperparamRateLimit` tempos and call, not within `AdminFreezeWindow` blocks of an epoch.
+There is no sudo key here, so what finney reserves to root (the weights rate limit, the number of validators, kappa)
+comes from the genesis file only. A genesis may lower the freeze window, which at a tempo of ten would otherwise never
+open.
 """
 
 from __future__ import annotations

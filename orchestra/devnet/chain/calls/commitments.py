@@ -1,7 +1,8 @@
 """The Commitments pallet: one slot per hotkey and subnet, overwritten each time, with a space budget per epoch.
 
-`pallets/commitments/src/lib.rs`: at most `MaxFields` (3) fields; each call uses the encoded size of the fields, at least
-100 bytes, of the hotkey's `MaxSpace` for the subnet's current epoch. No drand here, so timelocked fields stay sealed.
+`pallets/commitments/src/lib.rs`: at most `MaxFields` (3) fields; each call uses the encoded size of the fields, at
+least 100 bytes, of the hotkey's `MaxSpace` for the subnet's current epoch. No drand here, so timelocked fields stay
+sealed.
 """
 
 from __future__ import annotations

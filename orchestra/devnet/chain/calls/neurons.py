@@ -1,7 +1,7 @@
 """Joining a subnet and saying where one listens.
 
-Rules: `do_register` and `do_serve_axon` of `pallets/subtensor/src/subnets/{registration,serving}.rs`. There is no pool to
-buy collateral in, so `CollateralLockShare` stays 0 and the whole registration price is burned. The price rises by
+Rules: `do_register` and `do_serve_axon` of `pallets/subtensor/src/subnets/{registration,serving}.rs`. There is no pool
+to buy collateral in, so `CollateralLockShare` stays 0 and the whole registration price is burned. The price rises by
 `BurnIncreaseMult` with each registration and decays by half every `BurnHalfLife` blocks (runtime.py).
 """
 

@@ -67,7 +67,7 @@ def remove_stake_limit(
 
 
 def _pool(ctx: Context, netuid: int, amount: int) -> None:
-    """TAO that stands behind a subnet's stake; emission is alpha that nobody paid for, so it may not fall below zero."""
+    """The TAO behind a subnet's stake. Emission is alpha that nobody paid for, hence the floor at zero."""
     held = max(0, ctx.state.get(Subtensor.SubnetTAO, netuid) + amount)
     ctx.state.put(Subtensor.SubnetTAO, netuid, held)
     ctx.state.put(Subtensor.TotalStake, max(0, ctx.state.get(Subtensor.TotalStake) + amount))
