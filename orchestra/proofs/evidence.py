@@ -1,0 +1,194 @@
+"""Where a miner keeps the raw bytes that its answers hash to, until nobody may ask for them any more.
+
+An answer without its evidence earns nothing, so a bundle is on disk before the answer leaves; a restart keeps it. It is
+shown to the validator whose challenge it was and to nobody else: organic objectives are private. One connection, one
+owner, one lock: writes are single transactions, and the oldest bundles go by count and by age.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import aiosqlite
+
+from orchestra.proofs.seal import EvidenceBundle, StepBytes
+from orchestra.protocol import MAX_EVIDENCE_BYTES, Evidence, EvidenceRequest, StepEvidence
+
+MAX_BUNDLES = 20_000
+MAX_AGE_MS = 3 * 24 * 3_600_000
+_OVERHEAD = 64
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS bundles (
+    challenge_id TEXT PRIMARY KEY, validator TEXT NOT NULL, stored_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS bundles_by_age ON bundles (stored_ms);
+CREATE TABLE IF NOT EXISTS steps (
+    challenge_id TEXT NOT NULL REFERENCES bundles ON DELETE CASCADE,
+    step INTEGER NOT NULL, request BLOB NOT NULL, response BLOB,
+    PRIMARY KEY (challenge_id, step)
+) STRICT;
+"""
+
+
+class EvidenceMissing(LookupError):
+    """No evidence of this challenge for this validator: never answered, another validator's, or past retention."""
+
+
+class EvidenceExists(ValueError):
+    """A challenge is answered once; its evidence is never replaced."""
+
+
+class EvidenceStore(Protocol):
+    """Where sealed evidence is kept."""
+
+    async def has(self, challenge_id: str) -> bool:
+        """Was this challenge answered (and not yet forgotten)?"""
+        ...
+
+    async def put(self, bundle: EvidenceBundle) -> None:
+        """Keep a bundle, durably when this returns.
+
+        Raises:
+            EvidenceExists: there is one for this challenge.
+        """
+        ...
+
+    async def reveal(self, request: EvidenceRequest, *, validator: str) -> Evidence:
+        """The bytes of the asked steps in ascending order, as many as fit into one message, at least one. Steps that
+        never were are left out.
+
+        Raises:
+            EvidenceMissing: nothing that this validator may see.
+        """
+        ...
+
+
+class SqliteEvidence:
+    """An `EvidenceStore` in one SQLite file. Use as an async context manager, or `open` and `close`.
+
+    `now_ms` gives UTC milliseconds. At most `max_bundles` challenges are kept, none older than `max_age_ms`.
+    """
+
+    def __init__(
+        self, connection: aiosqlite.Connection, now_ms: Callable[[], int], max_bundles: int, max_age_ms: int
+    ) -> None:
+        self._connection = connection
+        self._now_ms = now_ms
+        self._max_bundles = max_bundles
+        self._max_age_ms = max_age_ms
+        self._lock = asyncio.Lock()
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path | str,
+        *,
+        now_ms: Callable[[], int],
+        max_bundles: int = MAX_BUNDLES,
+        max_age_ms: int = MAX_AGE_MS,
+    ) -> Self:
+        """Open or create the file."""
+        connection = await aiosqlite.connect(path, isolation_level=None)
+        try:
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
+                await connection.execute(f"PRAGMA {pragma}")
+            await connection.executescript(_SCHEMA)
+        except BaseException:
+            await connection.close()
+            raise
+        return cls(connection, now_ms, max_bundles, max_age_ms)
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def has(self, challenge_id: str) -> bool:
+        query = "SELECT 1 FROM bundles WHERE challenge_id = ?"
+        async with self._lock, self._connection.execute(query, (challenge_id,)) as rows:
+            return await rows.fetchone() is not None
+
+    async def put(self, bundle: EvidenceBundle) -> None:
+        async with self._lock:
+            try:
+                await self._connection.execute("BEGIN IMMEDIATE")
+                await self._insert(bundle)
+                await self._forget()
+                await self._connection.execute("COMMIT")
+            except BaseException:
+                with suppress(aiosqlite.OperationalError):  # a COMMIT that was on its way has ended the transaction
+                    await self._connection.execute("ROLLBACK")
+                raise
+
+    async def reveal(self, request: EvidenceRequest, *, validator: str) -> Evidence:
+        async with self._lock:
+            found = await self._read(request, validator)
+        if not found:
+            raise EvidenceMissing(request.challenge_id)
+        return Evidence(challenge_id=request.challenge_id, steps=tuple(_that_fit(found)))
+
+    async def _insert(self, bundle: EvidenceBundle) -> None:
+        try:
+            await self._connection.execute(
+                "INSERT INTO bundles VALUES (?, ?, ?)", (bundle.challenge_id, bundle.validator, self._now_ms())
+            )
+        except aiosqlite.IntegrityError:
+            raise EvidenceExists(bundle.challenge_id) from None
+        await self._connection.executemany(
+            "INSERT INTO steps VALUES (?, ?, ?, ?)",
+            [(bundle.challenge_id, step.step, step.request, step.response) for step in bundle.steps],
+        )
+
+    async def _forget(self) -> None:
+        await self._connection.execute(
+            "DELETE FROM bundles WHERE stored_ms < ? OR challenge_id IN "
+            "(SELECT challenge_id FROM bundles ORDER BY stored_ms DESC, challenge_id LIMIT -1 OFFSET ?)",
+            (self._now_ms() - self._max_age_ms, self._max_bundles),
+        )
+
+    async def _read(self, request: EvidenceRequest, validator: str) -> list[StepBytes]:
+        wanted = sorted(set(request.steps))
+        marks = ",".join("?" * len(wanted))
+        query = (
+            "SELECT step, request, response FROM steps JOIN bundles USING (challenge_id) "  # noqa: S608 - marks only
+            f"WHERE challenge_id = ? AND validator = ? AND stored_ms >= ? AND step IN ({marks}) ORDER BY step"
+        )
+        oldest = self._now_ms() - self._max_age_ms
+        found: list[StepBytes] = []
+        size = 0
+        async with self._connection.execute(query, (request.challenge_id, validator, oldest, *wanted)) as rows:
+            async for step, sent, received in rows:
+                size += len(sent) + len(received or b"")
+                if size > MAX_EVIDENCE_BYTES and found:
+                    break
+                found.append(StepBytes(step, sent, received))
+        return found
+
+
+def to_evidence(step: StepBytes) -> StepEvidence:
+    """A step's bytes as they travel."""
+    response = None if step.response is None else base64.b64encode(step.response).decode()
+    return StepEvidence(step=step.step, request=base64.b64encode(step.request).decode(), response=response)
+
+
+def _that_fit(found: Iterable[StepBytes]) -> Iterable[StepEvidence]:
+    left = MAX_EVIDENCE_BYTES - 1024
+    for index, step in enumerate(found):
+        evidence = to_evidence(step)
+        left -= len(evidence.request) + len(evidence.response or "") + _OVERHEAD
+        if left < 0 and index:
+            return
+        yield evidence

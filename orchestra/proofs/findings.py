@@ -1,0 +1,135 @@
+"""What an audit says: findings with reason codes, credit by a published table, and nothing that depends on the auditor.
+
+An Audit holds no clock, no name of the auditor and no text of an exception, so two validators with the same evidence
+write the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from ledger.canonical import canonical, digest
+from ledger.types import Hash
+from orchestra.proofs.codes import Check, Code, Outcome
+from orchestra.protocol import OrchestraResponse
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One result of one check, about a step or about the value at a pointer into standardized_data, or about it all."""
+
+    code: Code
+    step: int | None = None
+    pointer: str | None = None
+    detail: str = ""
+
+    @property
+    def check(self) -> Check:
+        return self.code.check
+
+    @property
+    def outcome(self) -> Outcome:
+        return self.code.outcome
+
+    def to_json(self) -> dict[str, Any]:
+        about = {"step": self.step, "pointer": self.pointer, "detail": self.detail}
+        return {"check": self.check, "outcome": self.outcome, "code": self.code.value, **about}
+
+
+@dataclass(frozen=True, slots=True)
+class StepCredit:
+    """What one step earned of what it could, in thousandths (`orchestra.proofs.credit`); attainable 0 leaves it out."""
+
+    step: int
+    grade: str
+    earned: int
+    attainable: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {"step": self.step, "grade": self.grade, "earned": self.earned, "attainable": self.attainable}
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Everything found about one answer. Equal evidence and equal policy give equal bytes, whoever audits.
+
+    `document` is the SHA-256 of the answer as received; `response` its reading, None when it could not be read;
+    `sourced` are the pointers of values that a revealed source supports.
+    """
+
+    challenge_id: str
+    miner: str
+    validator: str
+    document: Hash
+    findings: tuple[Finding, ...]
+    credits: tuple[StepCredit, ...] = ()
+    sourced: frozenset[str] = frozenset()
+    response: OrchestraResponse | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def refuted(self) -> bool:
+        return any(finding.outcome == "refuted" for finding in self.findings)
+
+    @property
+    def sourced_pointers(self) -> frozenset[str]:
+        """Leaves of standardized_data that count as present: their source was revealed and contains them."""
+        return frozenset() if self.refuted else self.sourced
+
+    @property
+    def conclusive(self) -> bool:
+        """False when the auditor's own failures left nothing to judge by: the answer should then not be scored for
+        hash verification at all.
+        """
+        return self.response is None or self.refuted or not self.credits or self._attainable() > 0
+
+    def hash_credit(self, reference: int | None = None) -> Fraction:
+        """Credit earned over credit attainable, in [0, 1].
+
+        `reference` is the mean attainable credit per external step of the validator's own plan, in thousandths; without
+        it the answer's own steps are the yardstick. An answer that is refuted, unreadable or without any external step
+        earns 0.
+        """
+        if self.refuted or not self.credits:
+            return Fraction(0)
+        counted = [credit for credit in self.credits if credit.attainable]
+        attainable = max(self._attainable(), (reference or 0) * len(counted))
+        return Fraction(sum(credit.earned for credit in counted), attainable) if attainable else Fraction(0)
+
+    def _attainable(self) -> int:
+        return sum(credit.attainable for credit in self.credits)
+
+    def reasons(self) -> tuple[str, ...]:
+        """One line for everything that cost something, for people."""
+        return tuple(_line(each) for each in self.findings if each.outcome != "verified" and each.check != "anchor")
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "challenge_id": self.challenge_id,
+            "miner": self.miner,
+            "validator": self.validator,
+            "document": self.document,
+            "findings": [finding.to_json() for finding in self.findings],
+            "credits": [credit.to_json() for credit in self.credits],
+            "sourced": sorted(self.sourced),
+        }
+
+    def canonical(self) -> bytes:
+        return canonical(self.to_json())
+
+    @property
+    def digest(self) -> Hash:
+        return digest(self.to_json())
+
+
+def _line(finding: Finding) -> str:
+    where = f" at step {finding.step}" if finding.step is not None else ""
+    what = f" for {finding.pointer}" if finding.pointer is not None else ""
+    more = f" ({finding.detail})" if finding.detail else ""
+    return f"{finding.outcome}: {finding.code.value}{where}{what}: {finding.code.meaning}{more}"
+
+
+def refuted(findings: Iterable[Finding]) -> bool:
+    return any(finding.outcome == "refuted" for finding in findings)
