@@ -1,7 +1,7 @@
-"""The things an objective names: `RunPod, Vast.ai, and Lambda`, `subnet 75`, `"Data Universe"`, `compare foo and bar`.
+"""The things an objective names: `RunPod, Vast.ai, and Lambda`, `subnet 75`, `compare foo and bar`.
 
-There is no gazetteer: a name is recognised by how it is written (capitals, a dot or digits inside, quotes, a number after
-a label) and where it stands (in an enumeration, after `from`, before `vs`). What merely says where to look ("on
+There is no gazetteer: a name is recognised by how it is written (capitals, a dot or digits inside, quotes, a number
+after a label) and where it stands (in an enumeration, after `from`, before `vs`). What merely says where to look ("on
 Bittensor", "Bittensor subnets") is context, not a thing asked about.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from orchestra.planning.vocabulary import deed_verbs
-from orchestra.planning.words import STOPWORDS, name_tokens, stem, tokens
+from orchestra.planning.words import STOPWORDS, lexicon, name_tokens, stem, tokens
 
 MAX_ENTITIES = 8
 
@@ -33,24 +33,11 @@ class _Mention:
     end: int
 
 
-OPENERS = frozenset(
-    """research find compare list recommend summarise summarize describe explain identify name show tell report give get
-    collect gather look search check analyse analyze estimate calculate compute determine provide evaluate assess
-    investigate review rank extract fetch read write generate create draw make rent transcribe translate forecast predict
-    detect verify which what who where when how why is are does do can could would should will please help i we our the a
-    an for from of in on at and or also then suggest propose pick choose select decide say state produce build prepare
-    using based if vs versus tabulate contrast count sum total return answer need want plan study survey monitor track see send
-    let given any all each every this that these those between among about with without by to as""".split()
-)
+OPENERS = lexicon("openers")
 
-_SET_NOUNS = frozenset(
-    """subnet provider company cloud service network product project tool vendor platform api offering option system
-    website site page market marketplace business firm team model application app startup competitor""".split()
-)
-_DATES = frozenset(
-    """january february march april may june july august september october november december monday tuesday wednesday
-    thursday friday saturday sunday english german french spanish europe usd eur gbp us usa uk eu""".split()
-)
+_SET_NOUNS = lexicon("set_nouns")
+_ASPECTS = frozenset(map(stem, lexicon("aspects")))
+_DATES = lexicon("no_names")
 _NUMBERED = re.compile(
     r"\b(subnets?|netuids?|sn|uids?)[\s#-]*(\d{1,5}(?:(?:\s*,\s*and|\s*,|\s+and|\s+or)\s+(?:sn)?\d{1,5})*)\b",
     re.IGNORECASE,
@@ -59,8 +46,9 @@ _WORD = re.compile(r"[^\s,;:!?()\[\]{}\"“”]+")
 _PLACE = frozenset({"on", "in", "within", "across", "inside", "under", "via"})
 _JOIN = re.compile(r"\s*(?:,\s*(?:and|or|&)\s+|,\s*|\s+(?:and|or|&|vs\.?|versus|against|to|with)\s+)", re.I)
 _PLAIN_LIST = re.compile(
-    r"\b(?:compare|contrast|between|from|competitors)\s+(?P<list>[^.;:?!]+?)(?:\s+(?:for|on|by|in|regarding|with respect)\b|[.;:?!]|$)",
-    re.I,
+    r"\b(?:compare|contrast|between|from|competitors|among|across|at)\s+(?P<list>[^;:?!]+?)"
+    r"(?:\s+(?:for|on|by|in|of|at|regarding|with respect)\b|[.;:?!](?:\s|$)|$)",
+    re.IGNORECASE,
 )
 _VERSUS = re.compile(r"(?P<a>[\w.-]+)\s+(?:vs\.?|versus)\s+(?P<b>[\w.-]+)", re.I)
 
@@ -76,9 +64,10 @@ def find_entities(text: str, nouns: Iterable[str] = ()) -> tuple[tuple[Entity, .
     kinds = _SET_NOUNS | {stem(word) for noun in nouns for word in name_tokens(noun)[-1:]}
     context = [mention for mention in spotted if _is_context(mention, text, kinds, alone=len(spotted) == 1)]
     named = [mention for mention in spotted if mention not in context]
-    listed = list(_plain_list(text))
     names = [*_enumerated(text, named)]
-    names = listed if len(listed) > len(names) else names
+    listed = [item for item in _plain_list(text) if not {stem(word) for word in tokens(item)} & (kinds | _ASPECTS)]
+    if len(listed) > len(names) and (not names or set(names) & set(listed)):
+        names = listed
     entities = [*numbered, *(Entity(name) for name in names)]
     unique = {
         entity.name.casefold(): entity for entity in entities if entity.name.casefold() not in _casefolded(context)

@@ -8,29 +8,20 @@ something given ("this image").
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from orchestra.planning.objective import LOOKUP_VERBS, QUESTION_WORDS, Clause
 from orchestra.planning.vocabulary import Concept, concepts, concepts_in
-from orchestra.planning.words import STOPWORDS, contains_phrase, stem, stems, tokens
+from orchestra.planning.words import STOPWORDS, contains_phrase, lexicon, stem, stems, tokens
 
 INFORMATION = "web_search"
 """What a clause needs that asks for no deed."""
 
-_PROVIDERS = frozenset(
-    stem(word)
-    for word in """subnet provider api service company vendor tool platform product network website site endpoint
-    documentation docs page project price pricing cost""".split()
-)
-_DETERMINERS = frozenset(
-    "a an the this that these those my our your some any me us one it its his her their all".split()
-)
-_GIVEN = frozenset("this that these attached following enclosed my".split())
-_INPUTS = frozenset(
-    stem(word)
-    for word in """image photo picture video clip recording audio file text essay paragraph article document voice
-    message song podcast sentence passage code contract""".split()
-)
-_WEAK = LOOKUP_VERBS | frozenset("give get make set read show produce fetch run".split())
+_PROVIDERS = frozenset(map(stem, lexicon("providers")))
+_DETERMINERS = lexicon("determiners")
+_GIVEN = lexicon("given")
+_INPUTS = frozenset(map(stem, lexicon("inputs")))
+_WEAK = LOOKUP_VERBS | lexicon("weak_verbs")
 
 
 def needed(clause: Clause) -> str:
@@ -59,7 +50,7 @@ def _about_providers(words: list[str], concept: Concept) -> bool:
 def _judged(clause: Clause) -> str | None:
     """`Is this image a deepfake?`: something given, to be judged by a capability that the clause speaks of."""
     words = [word.lower() for word in tokens(clause.text)]
-    given = any(left in _GIVEN and stem(right) in _INPUTS for left, right in zip(words, words[1:], strict=False))
+    given = any(left in _GIVEN and stem(right) in _INPUTS for left, right in pairwise(words))
     spoken = sorted(concepts_in(clause.text)) if given else []
     return spoken[0] if spoken else None
 

@@ -13,20 +13,17 @@ from functools import lru_cache
 
 from orchestra.planning.entities import OPENERS, Entity, find_entities
 from orchestra.planning.vocabulary import deed_verbs
-from orchestra.planning.words import STOPWORDS, content_words, stem, tokens
+from orchestra.planning.words import STOPWORDS, content_words, lexicon, stem, tokens
 
 QUESTION_WORDS = frozenset({"which", "what", "who", "whom", "whose", "where", "when", "how", "why"})
-LOOKUP_VERBS = frozenset(
-    """research find compare list recommend summarise summarize describe explain identify name show tell report collect
-    gather look search analyse analyze evaluate assess investigate review rank suggest propose pick choose select
-    tabulate contrast count study survey monitor track extract fetch read""".split()
-)
+LOOKUP_VERBS = lexicon("lookup_verbs")
 """Verbs that ask for information rather than for a deed."""
 
-COMPUTED_VERBS = frozenset("recommend suggest propose rank calculate compute sum total average".split())
+COMPUTED_VERBS = lexicon("computed_verbs")
 _POLITE = re.compile(
     r"^(?:please|kindly|hi|hello|can you|could you|would you|will you|i need you to|i want you to|i would like you to|"
-    r"i'd like you to|i need to|i want to|i would like to|we need to|we want to|we would like to|help me to|help me|help us|"
+    r"i'd like you to|i need to|i want to|i would like to|we need to|we want to|we would like to|help me to|"
+    r"help me|help us|"
     r"let us|let's|also|then|and|finally|first|i need|we need|i want|i would like|i'd like|now)\b[ ,]*",
     re.IGNORECASE,
 )
@@ -38,9 +35,16 @@ _SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+")
 _JOINT = re.compile(r",?\s+(?:and|then|and then|but)\s+(?=(\w+))|,\s+(?=(\w+)\s)", re.IGNORECASE)
 _MANY = frozenset({"which", "list", "all", "every", "compare", "each", "several", "find", "identify", "name", "many"})
 _MODALS = frozenset({"can", "could", "to", "that", "will", "do", "does", "who"})
-_BREAKS = frozenset(
-    """through via with without by for in on at from of using over under into within across about as and but whose that
-    which per""".split()
+_BREAKS = lexicon("breaks")
+_WITH = re.compile(
+    r"\b(?:through|via|with|that (?:has|have|offers?|provides?)|offering|having|by)\s+(?:an?\s+|the\s+|its\s+)?((?:[\w-]+\s*){1,3})",
+    re.IGNORECASE,
+)
+_SERIES = re.compile(r"\bseries\s+(?:named\s+|called\s+)?([\w./:-]*\w)", re.IGNORECASE)
+_IDENTIFIER = re.compile(r"(?<![\w.])[A-Za-z0-9]+(?:[_/:.-][A-Za-z0-9]+)+(?![\w])")
+_READING = re.compile(
+    r"\b(?:latest|current|last|newest|most recent)\s+(?:reading|value)\s+(?:of|for)\s+(?:the\s+)?([^?.,;]+)",
+    re.IGNORECASE,
 )
 
 
@@ -121,22 +125,64 @@ def _without_politeness(text: str) -> str:
     return text
 
 
-def topic(objective: Objective, clauses: Iterable[Clause] | None = None) -> tuple[str, ...]:
+def topic(
+    objective: Objective, clauses: Iterable[Clause] | None = None, *, asking_for_posts: bool = False
+) -> tuple[str, ...]:
     """The words that say what is asked, without the names of the things asked about and without the asking itself."""
+    asking = (
+        OPENERS | QUESTION_WORDS | (lexicon("post_words") | lexicon("post_talk") if asking_for_posts else frozenset())
+    )
     named = {stem(word) for entity in objective.entities for word in (*tokens(entity.name), f"sn{entity.number}")}
     words: dict[str, str] = {}
     for clause in objective.clauses if clauses is None else clauses:
         for word in content_words(clause.text):
-            if stem(word) not in named and word.lower() not in OPENERS and word.lower() not in QUESTION_WORDS:
+            if stem(word) not in named and word.lower() not in asking:
                 words.setdefault(stem(word), word)
     return tuple(words.values())
+
+
+def constraints(objective: Objective) -> tuple[str, ...]:
+    """Keys for what a thing must come with: `through a public API` gives public_api."""
+    found: dict[str, None] = {}
+    for clause in objective.clauses:
+        for match in _WITH.finditer(clause.text):
+            words = [word.lower() for word in content_words(match[1])]
+            if 1 < len(words) <= 3:
+                found.setdefault("_".join(words))
+    return tuple(found)
+
+
+def series_names(objective: Objective) -> tuple[str, ...]:
+    """The series of which a reading is asked: quoted, after `series`, or written like an identifier (`tao_usd`)."""
+    quoted = [text for text in objective.quoted if len(text) <= 64]
+    named = [match[1] for match in _SERIES.finditer(objective.text)]
+    written = _IDENTIFIER.findall(objective.text)
+    reading = [match[1].strip() for match in _READING.finditer(objective.text)]
+    return tuple(
+        dict.fromkeys(quoted or written or [name for name in named if name.lower() not in STOPWORDS] or reading)
+    )
+
+
+def aspects(objective: Objective) -> tuple[str, ...]:
+    """What is asked about the named things, as keys: `base URL and authentication of X` gives base_url, authentication."""
+    named = {stem(word) for entity in objective.entities for word in tokens(entity.name)}
+    found: dict[str, None] = {}
+    for clause in objective.clauses:
+        run: list[str] = []
+        for word in [*tokens(clause.text), ""]:
+            wanted = word and word.lower() not in STOPWORDS | OPENERS and stem(word) not in named
+            run = [*run, word.lower()] if wanted else run
+            if not wanted and run:
+                found.setdefault("_".join(run[-3:]))
+                run = []
+    return tuple(found)[:4]
 
 
 def _alternatives(clauses: Iterable[Clause], entities: tuple[Entity, ...]) -> tuple[tuple[str, ...], ...]:
     """`detect X or Y through Z` reads as (detect X through Z) and (detect Y through Z); without an `or`, as nothing."""
     named = {word for entity in entities for word in tokens(entity.name)}
     for clause in clauses:
-        words = [word for word in re.findall(r"[\w.'’-]+", clause.text)]
+        words = re.findall(r"[\w.'’-]+", clause.text)
         if "or" in words and 0 < words.index("or") < len(words) - 1:
             at = words.index("or")
             if words[at - 1] in named or words[at + 1] in named:

@@ -6,26 +6,50 @@ sentences, cost microseconds, and can be read in a minute.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from importlib.resources import files
 
 _TOKEN = re.compile(r"[^\W_]+(?:[.'’][^\W_]+)*")
-_SUFFIXES = tuple(
-    "ations ation ators ator ating ated ate ising izing ised ized ise ize ings ing ions ion ors or ed er".split()
+_SUFFIXES = (
+    "ations",
+    "ation",
+    "ators",
+    "ator",
+    "ating",
+    "ated",
+    "ate",
+    "ising",
+    "izing",
+    "ised",
+    "ized",
+    "ise",
+    "ize",
+    "ings",
+    "ing",
+    "ions",
+    "ion",
+    "ors",
+    "or",
+    "ed",
+    "er",
 )
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
-STOPWORDS = frozenset(
-    """a about above after all also am among an and any are around as at be been before being below between both but by
-    can could did do does doing down each every everything few for from further give gives given got had has have
-    having he her here hers him his how however i if in into is it its itself just know let like made make many may me
-    might mine more most much must my need needs next no nor not now of off on once one only onto or other our ours out
-    over own per please same shall she should show since so some such tell than that the their theirs them then there
-    these they thing things this those through thus to together too under until up upon us use used uses using very via
-    want was we were what when where whether which while who whom whose why will with within without would you your
-    yours""".split()
-)
+
+@lru_cache(maxsize=1)
+def _lexicon() -> dict[str, str]:
+    return json.loads(files("orchestra.planning").joinpath("lexicon.json").read_text("utf-8"))
+
+
+def lexicon(name: str) -> frozenset[str]:
+    """One of the word lists in `lexicon.json`."""
+    return frozenset(_lexicon()[name].split())
+
+
+STOPWORDS = lexicon("stopwords")
 
 
 @lru_cache(maxsize=65_536)

@@ -1,0 +1,318 @@
+"""The planner that always answers: search for what the objective names, read the best pages, compute and summarise.
+
+It has no templates and no model. The target_schema says which fields to read from a page, the objective says which things
+to look for and which words to look with, the Ledger's vocabulary says which work needs a subnet that is not there. Such a
+need becomes a Gap at once: a capability that nobody offers cannot be replaced by searching for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ledger.catalogue import vocabulary
+from ledger.view import LedgerView
+from orchestra.planning.computed import is_price
+from orchestra.planning.demands import Demand, Layout, asked_fields, nouns_of, sort_schema
+from orchestra.planning.entities import Entity
+from orchestra.planning.needs import needed
+from orchestra.planning.objective import COMPUTED_VERBS, Clause, Objective, constraints, read, series_names, topic
+from orchestra.planning.plan import Plan, Ref, Task
+from orchestra.planning.vocabulary import concepts, concepts_in
+from orchestra.planning.words import content_words, name_tokens, stem, stems, tokens
+from orchestra.protocol import Gap, Hint
+from orchestra.schema import TargetSchema
+
+MAX_TASKS = 24
+MAX_QUERY_WORDS = 16
+MAX_FIELDS = 48
+PAGES_PER_NAME = 2
+PAGES_PER_QUESTION = 8
+RESULTS = 10
+POSTS = 25
+
+_SEARCHED = frozenset({"web_search", "social_search", "time_series", "chat_completion"})
+"""Capabilities that this planner makes tasks for."""
+
+
+class RetrievalPlanner:
+    """Implements the planner port: pure, and under 20 ms for any objective of legal size."""
+
+    name = "retrieval"
+
+    def plan(self, objective: str, schema: TargetSchema, ledger: LedgerView, *, hints: Sequence[Hint] = ()) -> Plan:
+        """The tasks for an objective, and Gaps for what this Ledger has no operation for. Never raises."""
+        asked = read(objective, nouns_of(schema))
+        layout = sort_schema(schema, asked)
+        draft = _Draft(asked, schema, layout, ledger)
+        draft.make()
+        notes = (*draft.notes, *_hint_notes(hints, ledger))
+        return Plan(objective, tuple(draft.tasks), tuple(draft.gaps), self.name, notes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """What to type into a search, and the thing it is about, if it is about one."""
+
+    text: str
+    entity: Entity | None
+    pages: int
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A plan in the making."""
+
+    objective: Objective
+    schema: TargetSchema
+    layout: Layout
+    ledger: LedgerView
+    tasks: list[Task] = field(default_factory=list[Task])
+    gaps: list[Gap] = field(default_factory=list[Gap])
+    notes: list[str] = field(default_factory=list[str])
+
+    def make(self) -> None:
+        clauses = self._served_clauses()
+        if not clauses:
+            return
+        demands = [demand for demand in self.layout.demands if not self._is_unserved(demand)]
+        web = [demand for demand in demands if demand.channel in ("web", "pages")]
+        for scope, wanted in _scopes(self.objective, clauses, web):
+            self._web(scope, wanted)
+        for demand in demands:
+            if demand.channel == "posts":
+                self._posts(clauses, demand)
+            elif demand.channel == "reading":
+                self._readings(demand)
+        self._summary(clauses)
+
+    # what cannot be done ---------------------------------------------------------------------------------------------
+
+    def _served_clauses(self) -> list[Clause]:
+        """The clauses that something in this Ledger can work for; the others become Gaps."""
+        served: list[Clause] = []
+        missing: dict[str, list[Clause]] = {}
+        for clause in self.objective.clauses:
+            capability = needed(clause)
+            if capability in _SEARCHED and (capability == "web_search" or capability in self.ledger.capabilities):
+                served.append(clause)
+            else:
+                missing.setdefault(capability, []).append(clause)
+        for capability in missing:
+            fields = self._fields_of(capability) if served else self._all_fields()
+            self._gap(capability, fields)
+        return served
+
+    def _gap(self, capability: str, fields: Iterable[str]) -> None:
+        reason = f"no subnet in this Ledger offers {capability}"
+        if capability in self.ledger.capabilities:
+            reason = f"this planner cannot use {capability} yet"
+        meaning = vocabulary().get(capability)
+        gap = Gap(fields=tuple(fields), capability=capability, reason=f"{reason} ({meaning})" if meaning else reason)
+        if not any(known.capability == capability for known in self.gaps):
+            self.gaps.append(gap)
+
+    def _all_fields(self) -> tuple[str, ...]:
+        return tuple(leaf.pointer for leaf in self.schema.leaves())
+
+    def _fields_of(self, capability: str) -> tuple[str, ...]:
+        """The leaves whose keys speak of a capability."""
+        spoken = _spoken_of(capability)
+        return tuple(pointer for pointer in self._all_fields() if spoken & set(stems(pointer.replace("/", " "))))
+
+    def _is_unserved(self, demand: Demand) -> bool:
+        lost = {pointer for gap in self.gaps for pointer in gap.fields}
+        return bool(demand.pointers) and set(demand.pointers) <= lost
+
+    # the web ---------------------------------------------------------------------------------------------------------
+
+    def _web(self, clauses: Sequence[Clause], demands: Sequence[Demand]) -> None:
+        if not demands:
+            return
+        fields = self._page_fields(demands)
+        serves = tuple(dict.fromkeys(pointer for demand in demands for pointer in demand.pointers))
+        readable = [name for name in ("structured_extraction", "web_scraping") if name in self.ledger.capabilities]
+        if not readable and any(demand.channel == "web" for demand in demands):
+            self._gap("structured_extraction", serves)
+        for url in self.objective.urls:
+            self._read_page(url, f"read {url[:120]}", fields, serves, readable)
+        named = (
+            any(demand.channel == "web" for demand in demands) and self.objective.urls and not self.objective.entities
+        )
+        if named:
+            self.notes.append("the objective names the pages to read; nothing is searched for")
+        elif "web_search" not in self.ledger.capabilities:
+            self._gap("web_search", serves)
+        else:
+            self._search(_queries(self.objective, clauses), fields, serves, readable)
+
+    def _page_fields(self, demands: Sequence[Demand]) -> dict[str, Any]:
+        """What to read from a page: the fields asked for, and what tells records apart and shows that they fit."""
+        fields: dict[str, Any] = {}
+        for demand in demands:
+            if demand.channel == "web":
+                for name, spec in asked_fields(demand).items():
+                    fields.setdefault(name, spec)
+        if not fields:
+            return {}
+        fields.setdefault("name", "str")
+        if any(is_price(name) and spec in ("float", "int", "str") for name, spec in fields.items()):
+            fields.setdefault("pricing", "dict")
+        if any(entity.number is not None for entity in self.objective.entities):
+            fields.setdefault("netuid", "int")
+        if not self.objective.entities:
+            for name in ("description", "capabilities", *constraints(self.objective)):
+                fields.setdefault(name, "str")
+        return dict(list(fields.items())[:MAX_FIELDS])
+
+    def _search(
+        self, queries: Sequence[_Query], fields: dict[str, Any], serves: tuple[str, ...], readable: list[str]
+    ) -> None:
+        room = MAX_TASKS - len(self.tasks) - 1 - sum(d.channel in ("posts", "reading") for d in self.layout.demands)
+        queries = queries[: max(1, room)]
+        for query in queries:
+            pages = min(query.pages, max(0, room // len(queries) - 1)) if fields and readable else 0
+            search = Task(
+                id=self._id("search"),
+                capability="web_search",
+                description=f"find pages on {query.text}"[:200],
+                arguments={"query": query.text, "limit": RESULTS},
+                serves=serves,
+            )
+            self.tasks.append(search)
+            for rank in range(pages):
+                about = f"read result {rank + 1} for {query.text[:100]!r} into {', '.join(fields)}"
+                self._read_page(Ref(search.id, f"results[{rank}].url"), about[:250], fields, serves, readable)
+
+    def _read_page(
+        self, url: str | Ref, about: str, fields: dict[str, Any], serves: tuple[str, ...], readable: list[str]
+    ) -> None:
+        """One page into records; where no extraction answers, its text, from which the records are read here."""
+        if not readable or len(self.tasks) >= MAX_TASKS:
+            return
+        task_id = self._id("read")
+        ways = {
+            "structured_extraction": {"url": url, "fields": fields},
+            "web_scraping": {"url": url},
+        }
+        other = (
+            Task(f"{task_id}-text", readable[1], f"fetch the text instead: {about}"[:250], ways[readable[1]], serves)
+            if len(readable) > 1
+            else None
+        )
+        self.tasks.append(Task(task_id, readable[0], about, ways[readable[0]], serves, otherwise=other))
+
+    # posts, readings, prose ------------------------------------------------------------------------------------------
+
+    def _posts(self, clauses: Sequence[Clause], demand: Demand) -> None:
+        if "social_search" not in self.ledger.capabilities:
+            self._gap("social_search", demand.pointers)
+            return
+        entities = [demand.entity] if demand.entity else list(self.objective.entities)
+        subjects = [[entity.name] for entity in entities] or [_keywords(self.objective, clauses)]
+        for keywords in subjects[: MAX_TASKS - len(self.tasks)]:
+            about = f"find posts about {' '.join(keywords)}"[:250]
+            arguments = {"keywords": keywords, "limit": POSTS}
+            self.tasks.append(Task(self._id("posts"), "social_search", about, arguments, demand.pointers))
+
+    def _readings(self, demand: Demand) -> None:
+        if "time_series" not in self.ledger.capabilities:
+            self._gap("time_series", demand.pointers)
+            return
+        for series in series_names(self.objective)[: MAX_TASKS - len(self.tasks)]:
+            about = f"read the latest value of the series {series}"[:250]
+            self.tasks.append(Task(self._id("reading"), "time_series", about, {"series": series}, demand.pointers))
+
+    def _summary(self, clauses: Sequence[Clause]) -> None:
+        """Prose from what was found, where an endpoint writes it; the synthesiser can do without."""
+        if not self.layout.prose or "chat_completion" not in self.ledger.capabilities or len(self.tasks) >= MAX_TASKS:
+            return
+        given = [text for text in self.objective.quoted if len(tokens(text)) > 8]
+        searches = [task.id for task in self.tasks if task.capability == "web_search"]
+        material: list[Any] = [*given, *(Ref(task, f"results[{i}].snippet") for task in searches for i in range(2))]
+        if not material:
+            return
+        instructions = f"Answer in at most three sentences, only from the text given: {self.objective.text}"[:2000]
+        serves = tuple("/" + "/".join(path) for path in self.layout.prose)
+        arguments = {"instructions": instructions, "text": material}
+        task = Task(
+            self._id("summary"), "chat_completion", "summarise what was found", arguments, serves, optional=True
+        )
+        self.tasks.append(task)
+
+    def _id(self, kind: str) -> str:
+        return f"{kind}-{1 + sum(task.id.startswith(f'{kind}-') for task in self.tasks)}"
+
+
+def _spoken_of(capability: str) -> frozenset[str]:
+    concept = concepts().get(capability)
+    own = {stem(word) for word in name_tokens(capability)}
+    things = {thing for deed in concept.deeds for thing in deed.things} if concept else set[str]()
+    return frozenset(own | things | {word for phrase in (concept.called if concept else ()) for word in phrase})
+
+
+def _scopes(
+    objective: Objective, clauses: Sequence[Clause], demands: Sequence[Demand]
+) -> list[tuple[list[Clause], list[Demand]]]:
+    """Which clauses are about which lists: told apart only where two lists are each named in clauses of their own."""
+    named: dict[int, list[Clause]] = {}
+    for index, demand in enumerate(demands):
+        if demand.kind == "table":
+            noun = stem(name_tokens(demand.path[-1])[-1])
+            named[index] = [clause for clause in clauses if noun in stems(clause.text)]
+    own = [tuple(found) for found in named.values() if found]
+    if len(own) < 2 or len(set(own)) < len(own):
+        return [(list(clauses), list(demands))]
+    rest = [demand for index, demand in enumerate(demands) if not named.get(index)]
+    scopes = [(found, [demands[index]]) for index, found in named.items() if found]
+    scopes[0][1].extend(rest)
+    return scopes
+
+
+def _queries(objective: Objective, clauses: Sequence[Clause]) -> list[_Query]:
+    """One query for each thing named, else one for each alternative, else one for everything."""
+    telling = [clause for clause in clauses if clause.verb not in COMPUTED_VERBS] or list(clauses)
+    said = " ".join(clause.text.casefold() for clause in clauses)
+    words = topic(objective, telling)
+    entities = [e for e in objective.entities if e.name.casefold() in said or str(e.number or "") in tokens(said)]
+    entities = entities or list(objective.entities)
+    if entities:
+        pages = PAGES_PER_NAME if len(entities) <= MAX_TASKS // 3 else 1
+        return [_Query(_joined([*_name_words(entity), *words]), entity, pages) for entity in entities]
+    readings = [list(option) for option in objective.alternatives] or [list(words)]
+    return [
+        _Query(_joined([*words, *_tags(words)]) or objective.text[:200], None, PAGES_PER_QUESTION) for words in readings
+    ]
+
+
+def _name_words(entity: Entity) -> list[str]:
+    if entity.number is None:
+        return entity.name.split()
+    return ["subnet", str(entity.number), f"SN{entity.number}"] if entity.label == "netuid" else entity.name.split()
+
+
+def _tags(words: Sequence[str]) -> Iterator[str]:
+    """The vocabulary's own words for the capabilities that a query speaks of: pages on a capability use them."""
+    for name in sorted(concepts_in(" ".join(words))):
+        yield from name_tokens(name)
+        yield from content_words(vocabulary().get(name, ""))
+
+
+def _joined(words: Iterable[str]) -> str:
+    seen: dict[str, str] = {}
+    for word in words:
+        seen.setdefault(stem(word), word)
+    return " ".join(list(seen.values())[:MAX_QUERY_WORDS])
+
+
+def _keywords(objective: Objective, clauses: Sequence[Clause]) -> list[str]:
+    quoted = [text for text in objective.quoted if len(tokens(text)) <= 5]
+    return quoted or list(topic(objective, clauses, asking_for_posts=True))[:5] or [objective.text[:100]]
+
+
+def _hint_notes(hints: Sequence[Hint], ledger: LedgerView) -> Iterator[str]:
+    for hint in hints:
+        known = ledger.operation(hint.entry, hint.operation) if hint.operation else ledger.entry(hint.entry)
+        verdict = "the Ledger's own entry is used" if known else "the Ledger has no such entry"
+        yield f"a hint names {hint.entry}/{hint.operation}: {verdict}"

@@ -1,0 +1,171 @@
+"""Runs a Plan against the local collections in this process: the same content and extraction as the local subnets, no
+sockets. `down` names capabilities whose every call fails; `lost` pages that are gone.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Any
+
+from ledger.canonical import canonical
+from ledger.types import JSON
+from orchestra.devnet.content import posts, web_pages
+from orchestra.execution.arguments import MissingArgument, resolve
+from orchestra.execution.run import Attempt, Run, TaskOutcome
+from orchestra.planning.plan import Plan, Task
+from orchestra.protocol import StepError
+from orchestra.synthesis.extraction import extract_records
+from orchestra.synthesis.page import read_page
+
+READINGS = {"tao_usd": {"value": 412.5, "unit": "USD", "at": "2026-11-20T09:00:00Z"}}
+
+
+def text_of(html: str) -> str:
+    """A page's text as a crawler gives it."""
+    body = re.sub(r"<(script|style|nav)[^>]*>.*?</\1>", " ", html, flags=re.S)
+    lines = re.sub(r"<(?:/?(?:p|div|h\d|tr|li|dt|dd|table|section|ul|dl)|br)[^>]*>", "\n", body)
+    return re.sub(r"\n\s*\n+", "\n", re.sub(r"<[^>]+>", " ", lines)).strip()
+
+
+@cache
+def _index() -> sqlite3.Connection:
+    database = sqlite3.connect(":memory:")
+    database.execute("CREATE VIRTUAL TABLE pages USING fts5(url UNINDEXED, title, text, tokenize='porter unicode61')")
+    rows = [(page.url, page.title, text_of(page.html)) for page in web_pages()]
+    database.executemany("INSERT INTO pages VALUES (?, ?, ?)", rows)
+    return database
+
+
+def search(query: str, limit: int) -> list[dict[str, str]]:
+    words = " OR ".join(f'"{word}"' for word in re.findall(r"\w+", query))
+    sql = "SELECT url, title, snippet(pages, 2, '', '', '…', 40) FROM pages WHERE pages MATCH ? ORDER BY bm25(pages, 0, 4, 1), url LIMIT ?"
+    return [{"title": t, "url": u, "snippet": s} for u, t, s in _index().execute(sql, (words, limit))] if words else []
+
+
+def _pages() -> dict[str, str]:
+    return {page.url: page.html for page in web_pages()}
+
+
+class World:
+    """Answers every capability; `answers` replaces the answer of one."""
+
+    def __init__(
+        self,
+        *,
+        down: Iterable[str] = (),
+        lost: Iterable[str] = (),
+        answers: dict[str, Callable[[dict[str, Any]], JSON]] | None = None,
+    ) -> None:
+        self.down = frozenset(down)
+        self.lost = frozenset(lost)
+        self.answers = answers or {}
+
+    def run(self, plan: Plan) -> Run:
+        attempts: list[Attempt] = []
+        outcomes: dict[str, TaskOutcome] = {}
+        outputs: dict[str, JSON] = {}
+        optional = {task.id for task in plan.tasks if task.optional}
+        for task in plan.tasks:
+            step = None
+            needs = {ref.task for ref in task.refs()}
+            if all(outcomes[need].state == "done" or need in optional for need in needs):
+                step = self._ways(task, task.id, outputs, attempts, outcomes)
+            outcomes[task.id] = TaskOutcome("done", step) if step else TaskOutcome("failed", cause="no way worked")
+        return Run(tuple(attempts), outcomes, elapsed_ms=len(attempts), cost=0)
+
+    def _ways(
+        self,
+        task: Task,
+        task_id: str,
+        outputs: dict[str, JSON],
+        attempts: list[Attempt],
+        outcomes: dict[str, TaskOutcome],
+    ) -> int | None:
+        way: Task | None = task
+        while way is not None:
+            try:
+                arguments = resolve(way, outputs)
+            except MissingArgument:
+                return None
+            output = self._call(way.capability, arguments)
+            step = len(attempts) + 1
+            sources = sorted({outcomes[ref.task].step or 0 for ref in way.refs()} - {0})
+            attempts.append(_attempt(step, way, task_id, arguments, output, tuple(sources)))
+            if output is not None:
+                outputs[task_id] = output
+                return step
+            way = way.otherwise
+        return None
+
+    def _call(self, capability: str, arguments: dict[str, Any]) -> JSON:
+        if capability in self.down:
+            return None
+        if capability in self.answers:
+            return self.answers[capability](arguments)
+        return getattr(self, f"_{capability}")(arguments)
+
+    def _web_search(self, arguments: dict[str, Any]) -> JSON:
+        return {"results": search(arguments["query"], arguments.get("limit", 10))}
+
+    def _structured_extraction(self, arguments: dict[str, Any]) -> JSON:
+        html = _pages().get(arguments["url"])
+        if html is None or arguments["url"] in self.lost:
+            return None
+        return {"data": extract_records(html, arguments["fields"], "text/html")}
+
+    def _web_scraping(self, arguments: dict[str, Any]) -> JSON:
+        html = _pages().get(arguments["url"])
+        return None if html is None or arguments["url"] in self.lost else {"text": text_of(html)}
+
+    def _social_search(self, arguments: dict[str, Any]) -> JSON:
+        wanted = [word.casefold() for word in arguments["keywords"]]
+        found = [post for post in posts() if any(word in post.text.casefold() for word in wanted)]
+        return {"posts": [_post(post) for post in found[: arguments.get("limit", 20)]]}
+
+    def _chat_completion(self, arguments: dict[str, Any]) -> JSON:
+        sentences = re.split(r"(?<=[.!?])\s+", " ".join(arguments["text"].split()))
+        return {"text": " ".join(sentences[:2])}
+
+    def _time_series(self, arguments: dict[str, Any]) -> JSON:
+        found = READINGS.get(arguments["series"])
+        return {"reading": found} if found else None
+
+
+def _post(post: Any) -> JSON:
+    return {
+        "text": post.text,
+        "author": post.username,
+        "url": post.url,
+        "datetime": post.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+
+
+def _attempt(
+    step: int, way: Task, task_id: str, arguments: dict[str, Any], output: JSON, sources: tuple[int, ...]
+) -> Attempt:
+    failed = output is None
+    return Attempt(
+        step=step,
+        task_id=task_id,
+        task=way.description,
+        capability=way.capability,
+        subnet="SN1",
+        entry="local",
+        operation=way.capability,
+        query=arguments,
+        request=canonical(arguments),
+        response=None if failed else canonical(output),
+        output=output,
+        error=StepError(kind="fault", detail="scripted") if failed else None,
+        started_ms=step,
+        latency_ms=1,
+        cost=0,
+        attempt=1,
+        depends_on=sources,
+    )
+
+
+__all__ = ["READINGS", "World", "read_page", "search", "text_of"]
