@@ -130,6 +130,22 @@ def leaves(shape: Shape, path: tuple[str, ...] = (), *, required: bool = True) -
             raise AssertionError(shape)
 
 
+def optional(shape: Shape) -> Any:
+    """The same shape with no key required anywhere: what a partial result has. Same type as it was given."""
+    match shape:
+        case Record(fields, extra):
+            loose = (Field(each.name, Nullable(optional(each.shape)), False, each.description) for each in fields)
+            return Record(tuple(loose), extra)
+        case ListOf(item):
+            return ListOf(optional(item))
+        case DictOf(value):
+            return DictOf(optional(value))
+        case Nullable(inner):
+            return optional(inner)
+        case _:
+            return shape
+
+
 def is_free_text(leaf: Shape | Mapping[str, Any]) -> bool:
     """Whether prose from a local step may fill this leaf: a shape, or a leaf of `TargetSchema.json_schema`."""
     match leaf:

@@ -71,6 +71,11 @@ class TargetSchema:
         """A pydantic model class; keys that cannot be attributes get a safe name and keep the key as alias."""
         return build_model(self.shape, self._unfit)
 
+    @cached_property
+    def partial_model(self) -> type[BaseModel]:
+        """The same model with every key optional: what a partial result fits, absent values being None."""
+        return build_model(shapes.optional(self.shape), lambda _: "", "Partial")
+
     def leaves(self) -> tuple[Leaf, ...]:
         """Every leaf in order, required or not."""
         return tuple(shapes.leaves(self.shape))
