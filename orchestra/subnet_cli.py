@@ -140,10 +140,11 @@ def configure(
 
         table = rules(network, profile)
         wanted = {rule: wish.value for rule, wish in table.items()} | owner.settings(change or [])
+        todo = await owner.configuration(chain, netuid, wanted)
         for rule, value in wanted.items():
             reason = table[rule].why if value == table[rule].value else "set on the command line"
             say(run, f"{rule} = {value}: {reason}")
-        return await owner.configuration(chain, netuid, wanted)
+        return todo
 
     execute(run, steps)
 
@@ -271,6 +272,7 @@ def execute(
 async def _execute(run: Run, steps: Steps, check: Check | None) -> list[dict[str, Any]]:
     from orchestra.chain import Chain
 
+    local_key(run)  # refuses before anything is connected
     async with await Chain.open(run.network) as chain:
         await refuse_finney(run, chain)
         done = [await one(run, chain, call) for call in await steps(chain)]
@@ -330,6 +332,7 @@ def hotkey_address(run: Run) -> str:
 
 
 def local_key(run: Run) -> str | None:
+    """The development key to sign with, if any. Raises ChainError where such a key is worth nothing."""
     from orchestra.chain import ChainError
     from orchestra.chain.networks import resolve
 
