@@ -7,10 +7,8 @@ chain does not grant: here no signature can be replayed by emptying an account.
 
 from __future__ import annotations
 
-from typing import Any
-
 from orchestra.devnet.chain.errors import DispatchError, ensure
-from orchestra.devnet.chain.items import NEW_ACCOUNT, Balances, Local, System
+from orchestra.devnet.chain.items import Balances, Local, System
 from orchestra.devnet.chain.state import State
 
 
@@ -26,18 +24,14 @@ def nonce(state: State, who: str) -> int:
     return state.get(System.Account, who)["nonce"]
 
 
-def _record(state: State, who: str) -> dict[str, Any]:
-    return state.get(System.Account, who) if state.has(System.Account, who) else NEW_ACCOUNT
-
-
 def _set_free(state: State, who: str, amount: int) -> None:
-    record = _record(state, who)
+    record = state.get(System.Account, who)
     alive = int(amount > 0)
     state.put(System.Account, who, {**record, "providers": alive, "data": {**record["data"], "free": amount}})
 
 
 def use_nonce(state: State, who: str) -> None:
-    record = _record(state, who)
+    record = state.get(System.Account, who)
     state.put(System.Account, who, {**record, "nonce": record["nonce"] + 1})
 
 

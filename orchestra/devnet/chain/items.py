@@ -18,7 +18,7 @@ U64_MAX: Final = 2**64 - 1
 GLOBAL_MAX_SUBNET_COUNT: Final = 4096
 """Mechanism m of netuid n is stored at index `m * 4096 + n`."""
 
-NEW_ACCOUNT: Final = {
+NEW_ACCOUNT: Final[dict[str, Any]] = {
     "nonce": 0,
     "consumers": 0,
     "providers": 0,
@@ -42,7 +42,7 @@ def _subtensor(name: str, keys: int, default: Any = None) -> Item:
 
 
 class System:
-    Account = Item("System", "Account", 1, {**NEW_ACCOUNT, "data": {**NEW_ACCOUNT["data"], "flags": 0}})  # pyright: ignore[reportGeneralTypeIssues]
+    Account = Item("System", "Account", 1, NEW_ACCOUNT)
     Number = Item("System", "Number", 0, 0)
     ParentHash = Item("System", "ParentHash", 0, "0x" + "00" * 32)
 

@@ -73,7 +73,7 @@ def constants(state: State, slot_ms: int) -> dict[tuple[str, str], Any]:
 
 def runtime_call(state: State, api: str, method: str, params: list[Any]) -> Any:
     """Raises Unknown."""
-    view = _APIS.get((api, method))
+    view = APIS.get((api, method))
     if view is None:
         raise Unknown(f"Runtime API {api}.{method} not found on the local chain")
     return view(state, *params)
@@ -133,7 +133,7 @@ def _account_nonce(state: State, who: str) -> int:
     return query(state, "System", "Account", [who])["nonce"]
 
 
-_APIS: Final[dict[tuple[str, str], Callable[..., Any]]] = {
+APIS: Final[dict[tuple[str, str], Callable[..., Any]]] = {
     ("SubnetInfoRuntimeApi", "get_metagraph"): metagraph.metagraph,
     ("SubnetInfoRuntimeApi", "get_mechagraph"): metagraph.metagraph,
     ("SubnetInfoRuntimeApi", "get_all_metagraphs"): metagraph.all_metagraphs,

@@ -52,3 +52,11 @@ def loads(text: str | bytes) -> Any:
 def digest(value: Any) -> str:
     """blake2b-256 of the canonical text, as `0x` hex."""
     return "0x" + blake2b(dumps(value).encode(), digest_size=32).hexdigest()
+
+
+def text_or_hex(raw: bytes) -> str:
+    """Bytes as the SDK decodes them: text where they are UTF-8, else `0x` hex."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return "0x" + raw.hex()

@@ -115,13 +115,12 @@ def weighted_median(stake: Vector, scores: Vector, majority: float) -> float:
     stake, scores = stake[held], scores[held]
     if not len(stake):
         return 0.0
-    minority = stake.sum() - majority
+    minority = float(np.sum(stake)) - majority
     order = np.argsort(scores, kind="stable")
-    below: Vector = np.cumsum(stake[order])
+    below = np.cumsum(stake[order], dtype=np.float64)
     # The chain walks from the lowest score and stops where the lower part would exceed the minority.
-    index = int(np.searchsorted(below, minority, side="right"))
-    ranked: Vector = scores[order]
-    return float(ranked[min(index, len(ranked) - 1)])
+    position = min(int(np.searchsorted(below, minority, side="right")), len(order) - 1)
+    return float(scores[int(order[position])])
 
 
 def mask_weights(inputs: Inputs) -> Matrix:

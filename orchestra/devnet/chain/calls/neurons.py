@@ -11,6 +11,7 @@ from orchestra.devnet.chain import accounts, registry
 from orchestra.devnet.chain.calls.base import U8, U16, U32, U128, Context, account, blob, call
 from orchestra.devnet.chain.errors import ensure
 from orchestra.devnet.chain.items import NOBODY, Subtensor
+from orchestra.devnet.chain.wire import text_or_hex
 
 IPV4_LOOPBACK = 0x7F000001
 IPV6_LOOPBACK = 1
@@ -99,11 +100,3 @@ def set_identity(ctx: Context, **texts: bytes) -> None:
     ensure(registered, "HotKeyNotRegisteredInNetwork")
     ctx.state.put(Subtensor.IdentitiesV2, ctx.signer, {name: text_or_hex(raw) for name, raw in texts.items()})
     ctx.emit("SubtensorModule", "ChainIdentitySet", ctx.signer)
-
-
-def text_or_hex(raw: bytes) -> str:
-    """Bytes as the SDK decodes them: text where they are UTF-8, else `0x` hex."""
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return "0x" + raw.hex()

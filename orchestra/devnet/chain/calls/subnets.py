@@ -10,10 +10,10 @@ from typing import Final
 
 from orchestra.devnet.chain import accounts, networks, registry
 from orchestra.devnet.chain.calls.base import U16, Context, account, blob, call
-from orchestra.devnet.chain.calls.neurons import text_or_hex
 from orchestra.devnet.chain.errors import ensure
 from orchestra.devnet.chain.items import Local, Subtensor
 from orchestra.devnet.chain.state import State
+from orchestra.devnet.chain.wire import text_or_hex
 
 
 def lock_cost(state: State, block: int) -> int:

@@ -14,7 +14,7 @@ from orchestra.devnet.chain.errors import ensure
 from orchestra.devnet.chain.items import U16_MAX, Subtensor, storage_index
 from orchestra.devnet.chain.registry import owner_uid, set_at
 from orchestra.devnet.chain.stake import stake_weight
-from orchestra.devnet.chain.wire import digest
+from orchestra.devnet.chain.wire import digest, text_or_hex
 
 MAX_COMMIT: Final = 5000
 MAX_VECTOR: Final = 4096
@@ -82,7 +82,7 @@ def commit_timelocked_mechanism_weights(
     ensure(len(commit) <= MAX_COMMIT, "CommitPayloadTooLarge")
 
     epoch = state.get(Subtensor.SubnetEpochIndex, netuid)
-    sealed = (ctx.signer, ctx.block, "0x" + commit.hex(), reveal_round)
+    sealed = (ctx.signer, ctx.block, text_or_hex(commit), reveal_round)
     pending = state.get(Subtensor.TimelockedWeightCommits, index, epoch)
     state.put(Subtensor.TimelockedWeightCommits, index, epoch, [*pending, sealed])
     set_at(state, Subtensor.LastUpdate, index, uid, ctx.block)
