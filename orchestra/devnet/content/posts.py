@@ -60,7 +60,7 @@ _WEAKNESS = ("One thing about {cloud}: {weakness}.", "{cloud} would be my defaul
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """One post. `source` is `X` or `Reddit`; `label` a hashtag or a subreddit; counts are likes, replies, reposts, views."""
+    """One post. `source` is `X` or `Reddit`, `label` a hashtag or subreddit; counts: likes, replies, reposts, views."""
 
     id: str
     source: str
