@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -139,7 +140,8 @@ class Link:
             return None
         async with asyncio.timeout(self.call_deadline_s):
             spec = await session.substrate.spec_version()
-        return RuntimeTooOld(self.network.name, spec, str(error))
+        named = re.search(r"\w+\.\w+", str(error))
+        return RuntimeTooOld(self.network.name, spec, named.group() if named else str(error))
 
 
 async def _shut(substrate: bt.Substrate) -> None:

@@ -10,11 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 import bittensor as bt
+from bittensor._transport import SubstrateConnection
+from bittensor._transport.rpc import _default_connect  # pyright: ignore[reportPrivateUsage] - the SDK's own dial
 from bittensor.settings import (
     FINNEY_GENESIS_HASH,
     NETWORKS,
+    SS58_FORMAT,
     default_archive_endpoints,
     default_fallback_endpoints,
 )
@@ -43,23 +47,34 @@ class Network:
 
 
 class RpcSubstrate(bt.RpcSubstrate):
-    """The SDK's RPC backend that also lets go of a connection whose opening was cut short.
+    """The SDK's RPC backend that also lets go of a connection that hangs or whose opening was cut short.
 
-    The SDK starts a supervisor task before it knows that the endpoint answers, and forgets it when `connect` is
-    cancelled (by our deadline, for one). This keeps hold of what it made so that `close` always ends it.
+    The SDK starts a supervisor task before it knows that the endpoint answers and forgets it when `connect` is
+    cancelled (by our deadline, for one), and its `close` waits for the peer. This keeps hold of what it made, and cuts
+    the socket instead of negotiating: a peer that is worth leaving may be one that does not answer.
     """
 
     def __init__(self, network: str, endpoint: str) -> None:
         fallbacks = default_fallback_endpoints(network)
         super().__init__(endpoint, fallback_endpoints=fallbacks, archive_endpoints=default_archive_endpoints(network))
-        self._made: list[Any] = []
+        self._made: list[SubstrateConnection] = []
+        self._sockets: WeakSet[Any] = WeakSet()
 
-    def _interface(self, endpoint: str, fallbacks: list[str]) -> Any:
-        made = super()._interface(endpoint, fallbacks)
+    def _interface(self, endpoint: str, fallbacks: list[str]) -> SubstrateConnection:
+        made = SubstrateConnection(
+            endpoint, ss58_format=SS58_FORMAT, fallback_urls=fallbacks, connect_factory=self._dial
+        )
         self._made.append(made)
         return made
 
+    async def _dial(self, url: str) -> Any:
+        socket = await _default_connect(url)
+        self._sockets.add(socket)
+        return socket
+
     async def close(self) -> None:
+        for socket in self._sockets:
+            socket.transport.abort()
         await super().close()
         while self._made:
             await self._made.pop().close()
