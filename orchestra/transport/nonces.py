@@ -24,7 +24,10 @@ _CREATE = """
 CREATE TABLE IF NOT EXISTS nonces (nonce_ns INTEGER NOT NULL, hotkey TEXT NOT NULL, PRIMARY KEY (nonce_ns, hotkey))
 WITHOUT ROWID, STRICT
 """
-_INSERT = "INSERT INTO nonces (nonce_ns, hotkey) SELECT value ->> 0, value ->> 1 FROM json_each(?) WHERE true"
+_INSERT = """
+INSERT INTO nonces (nonce_ns, hotkey)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?) WHERE true
+"""
 _INSERT_NEW = _INSERT + " ON CONFLICT DO NOTHING RETURNING nonce_ns, hotkey"
 
 _LARGEST_BATCH = 256
@@ -81,7 +84,7 @@ class SqliteNonceStore:
         self._timeout_s = timeout_s
         self._clock_ns = clock_ns
         self._count = 0
-        self._forgotten_ns = 0
+        self._forgotten_ns: int | None = None
         self._waiting: dict[_Key, asyncio.Future[bool]] = {}
         self._wake = asyncio.Event()
         self._connection: aiosqlite.Connection | None = None
@@ -92,18 +95,27 @@ class SqliteNonceStore:
         return self._retention_s
 
     async def __aenter__(self) -> Self:
-        connection = await aiosqlite.connect(self._path, isolation_level=None, timeout=self._timeout_s)
+        """Raises `NonceStoreFailed` when the file cannot be opened or is not ours."""
         try:
-            await connection.execute("PRAGMA journal_mode=WAL")
-            await connection.execute("PRAGMA synchronous=NORMAL")
-            await connection.execute(_CREATE)
-            await self._forget(connection)
-        except BaseException:
-            await connection.close()
-            raise
+            opened = await asyncio.to_thread(self._open)
+        except sqlite3.Error as error:
+            raise NonceStoreFailed(f"cannot open the nonce database {self._path} ({error})") from error
+        # aiosqlite leaves its thread behind when its own connect fails, so it is handed an open connection.
+        connection = await aiosqlite.Connection(lambda: opened, iter_chunk_size=64)
         self._connection = connection
         self._writer = asyncio.create_task(self._write(connection), name="nonce-writer")
         return self
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, isolation_level=None, timeout=self._timeout_s, check_same_thread=False)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute(_CREATE)
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -169,7 +181,8 @@ class SqliteNonceStore:
 
     async def _room(self, connection: aiosqlite.Connection, wanted: int) -> int:
         """How many of `wanted` nonces fit, after forgetting what is stale when that is due or needed."""
-        due = self._clock_ns() - self._forgotten_ns > self._retention_s * 1e9 / 4
+        last = self._forgotten_ns
+        due = last is None or self._clock_ns() - last > self._retention_s * 1e9 / 4
         if due or self._count + wanted > self._capacity:
             await self._forget(connection)
         return max(0, min(wanted, self._capacity - self._count))

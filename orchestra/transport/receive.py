@@ -1,9 +1,9 @@
 """The receiving end of a signed request: everything that is checked before a handler runs, cheapest first.
 
-A route declares `call: Annotated[SignedCall, Depends(signed)]`. Size, headers, rates and the caller's standing are
-judged from the headers alone, so that a stranger costs no body, no hash and no signature check; then the body is read
-under a hard limit and a deadline, then freshness, signature and the nonce. A handler that runs has a caller it can
-name.
+A route declares `call: SignedCall = signed.call`, or at module level `call: Annotated[SignedCall, Depends(signed)]`.
+Size, headers, rates and the caller's standing are judged from the headers alone, so that a stranger costs no body, no
+hash and no signature check; then the body is read under a hard limit and a deadline, then freshness, signature and the
+nonce. A handler that runs has a caller it can name.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fastapi import Request
+from fastapi import Depends, Request
 from starlette.types import Receive, Scope
 
 from ledger.canonical import StrictJSONError, parse_strict
@@ -52,6 +52,8 @@ class SignedCall:
 class SignedRequests:
     """The FastAPI dependency that turns a request into a `SignedCall` or raises `Refused`.
 
+    `call` is the default value that declares it: under postponed annotations FastAPI cannot see a local `signed` inside
+    `Annotated`, and linters refuse a call to `Depends` in a default.
     One object per server: its limits count what all its routes receive. `clock_ns` is UTC nanoseconds (freshness),
     `clock` monotonic seconds (rates). Sizes are bytes.
 
@@ -75,6 +77,7 @@ class SignedRequests:
     ) -> None:
         if nonces.retention_s < max_age_s + allowed_skew_s:
             raise ValueError(f"the nonce store must remember for at least {max_age_s + allowed_skew_s:g} s")
+        self.call: SignedCall = Depends(self)
         self._self_hotkey = self_hotkey
         self._nonces = nonces
         self._policy = policy
