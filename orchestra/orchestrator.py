@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Protocol
 
 from ledger.canonical import canonical
@@ -72,6 +73,12 @@ class Dice(Protocol):
     def __call__(self) -> bytes: ...
 
 
+class Learn(Protocol):
+    """Told the outcome of every call (`LocalReputation.observe`): what makes the next Route better."""
+
+    def __call__(self, name: str, *, ok: bool, latency_ms: int) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Orchestrator:
     """The stages of one node. `ledger` gives the view in force, `usable` the operations this node holds a key for."""
@@ -83,6 +90,8 @@ class Orchestrator:
     clock: Clock
     usable: Callable[[OperationRef], bool]
     dice: Dice
+    learn: Learn
+    tao_usd: Decimal | None = None
     unpriced_ceiling: int = 0
 
     async def run(self, objective: Objective, *, on_event: Listener | None = None) -> Outcome:
@@ -93,10 +102,13 @@ class Orchestrator:
             deadline_ms=int(objective.deadline_ms * (1 - FINISHING_SHARE)),
             max_cost=objective.max_cost,
             unpriced_ceiling=self.unpriced_ceiling,
+            tao_usd=self.tao_usd,
         )
         plan = self.planner.plan(objective.text, objective.schema, ledger, hints=objective.hints)
         routed = route(plan, ledger, limits, self.reputation, usable=self.usable)
         done = await execute(routed, self.caller, limits=limits, tag=objective.tag, clock=self.clock, on_event=on_event)
+        for attempt in done.attempts:
+            self.learn(f"{attempt.entry}/{attempt.operation}", ok=attempt.ok, latency_ms=attempt.latency_ms)
         synthesis = synthesise(objective.schema, plan, done, objective=objective.text)
         attempts = (*done.attempts, *_local_attempts(synthesis.local, done))
         elapsed_ms = int((self.clock.now() - began) * 1000)

@@ -95,6 +95,10 @@ class Chain:
         """The hash of one block."""
         return await self.link.run("block_hash", lambda session: session.substrate.block_hash(number))
 
+    async def block_time_s(self) -> float:
+        """Seconds between blocks, as the chain says."""
+        return await self.link.run("block_time", lambda session: session.substrate.block_time())
+
     async def spec_version(self) -> int:
         """The version of the runtime at the head."""
         return await self.link.run("spec_version", lambda session: session.substrate.spec_version())

@@ -1,0 +1,97 @@
+"""The miner: `python neurons/miner.py --netuid N --network NAME --wallet.name NAME --wallet.hotkey KEY`.
+
+Opens its keys, its Ledger and its chain; publishes its address; answers challenges until it is stopped. SIGTERM lets
+the challenges in hand finish and exits 0; started again, it goes on where it was.
+"""
+
+try:
+    import orchestra as _installed
+except ModuleNotFoundError:
+    raise SystemExit(
+        "orchestra is not installed for this Python: run ./scripts/demo once, then .venv/bin/python"
+    ) from None
+
+import time
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from neurons.running import announce, log_to_stderr, one_line_errors, started, until_stopped
+from orchestra import settings as options
+from orchestra.mining.api import create_app
+from orchestra.mining.service import Miner
+from orchestra.proofs import SqliteEvidence
+from orchestra.protocol import MAX_REQUEST_BYTES
+from orchestra.transport import run, serving
+from orchestra.wallet_cli import Network, WalletHotkey, WalletName, WalletPath
+
+assert _installed
+
+MostAtOnce = Annotated[
+    int, typer.Option("--challenges.at-once", min=1, max=1024, help="Challenges answered at the same time.")
+]
+
+
+def main(
+    netuid: options.Netuid = 2,
+    network: Network = "finney",
+    wallet_name: WalletName = "default",
+    wallet_hotkey: WalletHotkey = "default",
+    wallet_path: WalletPath = "~/.bittensor/wallets",
+    axon_ip: options.AxonIp = options.EVERY_ADDRESS,
+    axon_external_ip: options.AxonExternalIp = "",
+    axon_port: options.AxonPort = 8091,
+    data: options.DataDir = None,
+    ledger_seed: options.LedgerSeed = None,
+    ledger_committer: options.LedgerCommitter = "",
+    ledger_follow: options.LedgerFollow = True,
+    keys: options.KeysFile = None,
+    tao_usd: options.TaoUsd = options.DEFAULT_TAO_USD,
+    most_at_once: MostAtOnce = 8,
+    debug: options.Debug = False,
+) -> None:
+    """Mine on Orchestra: answer objectives through the other subnets, with proof."""
+    log_to_stderr(debug=debug)
+    with one_line_errors():
+        settings = options.neuron_settings(
+            netuid=netuid,
+            network=network,
+            wallet=(wallet_name, wallet_hotkey, wallet_path),
+            axon=(axon_ip, axon_external_ip, axon_port),
+            data=data,
+            ledger_seed=ledger_seed,
+            ledger_committer=ledger_committer,
+            ledger_follow=ledger_follow,
+            keys=keys,
+            tao_usd=tao_usd,
+        )
+        run(mine(settings, most_at_once))
+
+
+async def mine(settings: options.NeuronSettings, most_at_once: int) -> None:
+    """Run one miner until it is told to stop."""
+    async with started(settings) as neuron, await evidence_store(settings) as evidence:
+        await neuron.watch.refresh()
+        miner = Miner(
+            signer=neuron.signer,
+            orchestrator=neuron.orchestrator(),
+            ledger=neuron.ledger,
+            evidence=evidence,
+            catch_up=neuron.catch_up if settings.ledger_follow else None,
+            most_at_once=most_at_once,
+        )
+        signed = neuron.signed(require_permit=True, max_body=MAX_REQUEST_BYTES)
+        app = create_app(miner, signed, ready=lambda: neuron.watch.sight is not None)
+        async with serving(app, settings.axon_ip, settings.axon_port) as address:
+            announce("miner", neuron.signer.ss58_address, address)
+            await until_stopped(neuron.watch.run(partial(neuron.keep_published, address)))
+
+
+async def evidence_store(settings: options.NeuronSettings) -> SqliteEvidence:
+    """Where the bytes behind this miner's answers are kept."""
+    return await SqliteEvidence.open(settings.database("evidence"), now_ms=lambda: time.time_ns() // 1_000_000)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,293 @@
+"""A whole Orchestra network on one machine: chain, subnets, validators, miners, gateway; real processes, real sockets.
+
+`LocalNetwork` starts everything in order in one folder and stops it in reverse. The folder holds what a newcomer on a
+second terminal needs (`--network orchestra-local` looks there): the Ledger's seed, keys for the local subnets,
+addresses. Started again on the same folder, the network goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ledger.canonical import canonical
+from orchestra.chain import create_wallet, list_wallets, wallet_address
+from orchestra.devnet.entries import devnet_entries
+from orchestra.devnet.processes import Child, Processes
+from orchestra.settings import local_file
+
+NETUID = 2
+TEMPO = 10
+STAKE_RAO = 10_000 * 10**9
+FAUCET_RAO = 1_000_000 * 10**9
+PASSWORDLESS = None
+SUBNETS: Mapping[str, int] = {"desearch": 22, "data-universe": 13, "chutes": 64, "atlas": 129}
+
+
+@dataclass(frozen=True, slots=True)
+class NeuronSpec:
+    """One neuron of the network: its wallet is named as it is. `flags` are passed on its command line."""
+
+    name: str
+    role: str
+    kind: str
+    host: str
+    flags: tuple[str, ...] = ()
+    without_keys: tuple[str, ...] = ()
+
+
+VALIDATORS = (
+    NeuronSpec("validator-1", "validator", "committer", "127.0.0.11"),
+    NeuronSpec("validator-2", "validator", "follower", "127.0.0.12"),
+)
+MINERS = (
+    NeuronSpec("miner-1", "miner", "honest, complete", "127.0.0.21"),
+    NeuronSpec("miner-2", "miner", "honest, without a Desearch key", "127.0.0.22", (), ("ORCHESTRA_KEY_SN22",)),
+    NeuronSpec("miner-3", "miner", "honest, stale Ledger", "127.0.0.23", ("--no-ledger.follow",)),
+    NeuronSpec("forger", "miner", "forger", "127.0.0.24"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where things are in the network's folder."""
+
+    root: Path
+
+    @property
+    def wallets(self) -> Path:
+        return self.root / "wallets"
+
+    @property
+    def state(self) -> Path:
+        return self.root / "network.json"
+
+    @property
+    def ledger(self) -> Path:
+        return self.root / "ledger.json"
+
+    @property
+    def keys(self) -> Path:
+        return self.root / "keys.json"
+
+    def keys_without(self, names: tuple[str, ...]) -> Path:
+        return self.root / ("keys-without-" + "-".join(names).lower() + ".json") if names else self.keys
+
+    def data(self, name: str) -> Path:
+        return self.root / "data" / name
+
+
+def default_root() -> Path:
+    """The folder of the network that `orchestra up` runs and `--network orchestra-local` finds."""
+    return local_file("")
+
+
+Progress = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class LocalNetwork:
+    """A running network. Use `start`, then `stop`; the folder survives."""
+
+    layout: Layout
+    block_time_s: float = 1.0
+    chain_port: int = 0
+    validators: tuple[NeuronSpec, ...] = VALIDATORS
+    miners: tuple[NeuronSpec, ...] = MINERS
+    progress: Progress = lambda _: None
+    processes: Processes = field(init=False)
+    settings: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def __post_init__(self) -> None:
+        self.processes = Processes(self.layout.root / "logs")
+
+    @property
+    def network(self) -> str:
+        return f"orchestra-local:{self.settings['chain_port']}"
+
+    @property
+    def gateway(self) -> str:
+        return str(self.settings["gateway"])
+
+    async def start(self) -> None:
+        """Start what is not running. Whatever fails is said with the end of its log, and everything is stopped.
+
+        Raises:
+            ProcessFailed: a process did not come up.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> dict[str, int]:
+        return await self.processes.stop()
+
+    async def _start(self) -> None:
+        self.layout.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.settings = self._settings()
+        self.progress("wallets")
+        self._make_wallets()
+        await self._start_chain()
+        await self._start_subnets()
+        self._write_shared_files()
+        for spec in (*self.validators, *self.miners):
+            self.progress(spec.name)
+            await self._start_neuron(spec)
+        write_private(self.layout.state, {**self.settings, "processes": self._process_table()})
+
+    # what stays the same from start to start
+
+    def _settings(self) -> dict[str, Any]:
+        if self.layout.state.exists():
+            known: dict[str, Any] = json.loads(self.layout.state.read_text())
+            return known
+        names = [spec.name for spec in (*self.validators, *self.miners)]
+        ports = free_ports({spec.name: spec.host for spec in (*self.validators, *self.miners)})
+        subnets = {f"{name}": free_port("127.0.0.1") for name in SUBNETS}
+        controls = {f"{name}": free_port("127.0.0.1") for name in SUBNETS}
+        gateway = free_port("127.0.0.1")
+        return {
+            "netuid": NETUID,
+            "chain_port": self.chain_port or free_port("127.0.0.1"),
+            "ports": ports,
+            "subnets": subnets,
+            "controls": controls,
+            "gateway_port": gateway,
+            "gateway": f"http://127.0.0.1:{gateway}",
+            "names": names,
+        }
+
+    def _make_wallets(self) -> None:
+        wallets = str(self.layout.wallets)
+        known = {wallet.name for wallet in list_wallets(wallets)}
+        for name in ("owner", "faucet", "atlas", *self.settings["names"]):
+            if name not in known:
+                create_wallet(name, "default", wallets, password=PASSWORDLESS)
+
+    def address(self, name: str, role: str = "hotkey") -> str:
+        """The SS58 address of one of the network's wallets."""
+        return wallet_address(role, name, "default", str(self.layout.wallets))
+
+    # the chain
+
+    async def _start_chain(self) -> None:
+        self.progress("chain")
+        genesis = self.layout.root / "genesis.json"
+        if not genesis.exists():
+            genesis.write_bytes(canonical(self._genesis()))
+        arguments = ["--db", str(self.layout.root / "chain.sqlite"), "--genesis", str(genesis)]
+        arguments += ["--port", str(self.settings["chain_port"]), "--block-time", str(self.block_time_s)]
+        await self.processes.start("chain", "orchestra.devnet.chain", arguments)
+
+    def _genesis(self) -> dict[str, Any]:
+        owner = {"owner_coldkey": self.address("owner", "coldkey"), "owner_hotkey": self.address("owner")}
+        rules = {
+            "tempo": TEMPO,
+            "weights_rate_limit": TEMPO // 2,
+            "serving_rate_limit": 2,
+            "immunity_period": 5 * TEMPO,
+            "commit_reveal_weights_enabled": False,
+            "max_validators": 16,
+        }
+        atlas = {"hotkey": self.address("atlas"), "coldkey": self.address("atlas", "coldkey"), "stake_rao": 0}
+        others = [{**owner, "netuid": n, "neurons": [atlas] if n == SUBNETS["atlas"] else []} for n in SUBNETS.values()]
+        return {
+            "name": "orchestra-local",
+            "accounts": {self.address(name, "coldkey"): str(FAUCET_RAO) for name in ("owner", "faucet")},
+            "subnets": [
+                {
+                    **owner,
+                    "netuid": NETUID,
+                    "identity": {"subnet_name": "Orchestra"},
+                    "hyperparameters": rules,
+                    "neurons": [self._neuron(spec) for spec in (*self.validators, *self.miners)],
+                },
+                *others,
+            ],
+        }
+
+    def _neuron(self, spec: NeuronSpec) -> dict[str, Any]:
+        validating = spec.role == "validator"
+        return {
+            "hotkey": self.address(spec.name),
+            "coldkey": self.address(spec.name, "coldkey"),
+            "stake_rao": str(STAKE_RAO if validating else 0),
+            "permit": validating,
+        }
+
+    # the subnets
+
+    async def _start_subnets(self) -> None:
+        for name in SUBNETS:
+            self.progress(name)
+            await self.start_subnet(name)
+
+    async def start_subnet(self, name: str) -> Child:
+        raise NotImplementedError(name)
+
+    def _write_shared_files(self) -> None:
+        origins = {name: f"http://127.0.0.1:{port}" for name, port in self.settings["subnets"].items()}
+        entries = devnet_entries(origins, self.address("atlas"))
+        if not self.layout.ledger.exists():
+            self.layout.ledger.write_bytes(canonical([entry.model_dump(mode="json") for entry in entries]))
+        keys = {name: {"key": key, "origin": origins[entry]} for entry, (name, key) in LOCAL_KEYS.items()}
+        write_private(self.layout.keys, keys)
+        for spec in self.miners:
+            if spec.without_keys:
+                held = {name: key for name, key in keys.items() if name not in spec.without_keys}
+                write_private(self.layout.keys_without(spec.without_keys), held)
+
+    # neurons
+
+    async def _start_neuron(self, spec: NeuronSpec) -> Child:
+        return await self.processes.start(spec.name, f"neurons.{spec.role}", self.neuron_arguments(spec))
+
+    def neuron_arguments(self, spec: NeuronSpec) -> list[str]:
+        """The command line of one neuron, as anybody could type it."""
+        arguments = [
+            *("--netuid", str(NETUID), "--network", self.network),
+            *("--wallet.name", spec.name, "--wallet.hotkey", "default", "--wallet.path", str(self.layout.wallets)),
+            *("--axon.ip", spec.host, "--axon.port", str(self.settings["ports"][spec.name])),
+            *("--data", str(self.layout.data(spec.name))),
+            *("--ledger.seed", str(self.layout.ledger), "--ledger.committer", self.address(self.validators[0].name)),
+            *("--keys", str(self.layout.keys_without(spec.without_keys))),
+        ]
+        if spec == self.validators[0]:
+            arguments += ["--gateway.port", str(self.settings["gateway_port"])]
+            arguments += ["--canary.control", f"http://127.0.0.1:{self.settings['controls']['atlas']}"]
+        return [*arguments, *spec.flags]
+
+    def _process_table(self) -> dict[str, int]:
+        return {name: child.pid for name, child in self.processes.children.items()}
+
+
+LOCAL_KEYS: Mapping[str, tuple[str, str]] = {
+    "desearch": ("ORCHESTRA_KEY_SN22", "local-desearch-key"),
+    "data-universe": ("ORCHESTRA_KEY_SN13", "local-data-universe-key"),
+    "chutes": ("ORCHESTRA_KEY_SN64", "local-chutes-key"),
+}
+"""What the local subnets take for a key: not secrets, they open nothing but these processes."""
+
+
+def write_private(path: Path, document: Any) -> None:
+    """Write JSON that only its owner can read, whole or not at all."""
+    draft = path.with_suffix(".draft")
+    draft.touch(mode=0o600)
+    draft.write_text(json.dumps(document, indent=2) + "\n")
+    draft.replace(path)
+
+
+def free_port(host: str) -> int:
+    """A port that nobody listens on now."""
+    with socket.create_server((host, 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def free_ports(hosts: Mapping[str, str]) -> dict[str, int]:
+    return {name: free_port(host) for name, host in hosts.items()}

@@ -1,0 +1,1 @@
+"""The front door: an objective over HTTP becomes a verified result."""

@@ -1,0 +1,61 @@
+"""What users send and get. Unlike messages between neurons these speak TAO, and say in words what happened."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from orchestra.protocol import DEFAULT_DEADLINE_MS, MAX_OBJECTIVE_CHARS
+
+DEFAULT_MAX_COST_TAO = "0.01"
+
+
+class ObjectiveRequest(BaseModel):
+    """`POST /v1/objectives`. `target_schema` is shorthand or JSON Schema; `max_cost_tao` a decimal in a string."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    objective: str = Field(min_length=1, max_length=MAX_OBJECTIVE_CHARS)
+    target_schema: dict[str, Any]
+    deadline_ms: int = Field(default=DEFAULT_DEADLINE_MS, ge=1_000, le=600_000)
+    max_cost_tao: str = Field(default=DEFAULT_MAX_COST_TAO, pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})?$")
+
+
+class Verification(BaseModel):
+    """What was checked of the answer and what came of it; `findings` are those that are not simply verified."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    verdict: Literal["verified", "partly verified", "refuted", "not audited"]
+    hash_credit: float
+    findings: tuple[dict[str, Any], ...] = ()
+
+
+class ObjectiveResult(BaseModel):
+    """The answer. `result` holds what was found; `gaps` says what was not, and why. Costs in rao as digits, and TAO."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    id: str
+    status: Literal["complete", "partial"]
+    objective: str
+    target_schema: dict[str, Any]
+    result: dict[str, Any]
+    summary: str
+    gaps: tuple[dict[str, Any], ...]
+    pipeline: tuple[dict[str, Any], ...]
+    provenance: dict[str, Any]
+    proof: dict[str, Any]
+    ledger_version: str
+    miner: str
+    cost_rao: str
+    cost_tao: str
+    latency_ms: int
+    verification: Verification
+
+
+class Progress(BaseModel):
+    """One line of a streamed answer before the last: what is happening now."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    stage: Literal["asking", "step", "answered", "auditing"]
+    message: str
+    at_ms: int

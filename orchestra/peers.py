@@ -1,0 +1,116 @@
+"""Another neuron, as something to ask: every call signed for it, bounded, and typed by message.
+
+Whoever answers badly is data, not a crash: all that can go wrong is one exception with a code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from orchestra.chain.types import Neuron
+from orchestra.protocol import (
+    MAX_EVIDENCE_BYTES,
+    MAX_RESPONSE_BYTES,
+    Evidence,
+    EvidenceRequest,
+    LedgerAuditRequest,
+    LedgerAuditResponse,
+    LedgerChanges,
+    LedgerChangesRequest,
+    Message,
+    MessageRefused,
+    OrchestraSynapse,
+    Quote,
+    QuoteRequest,
+    ReplayRequest,
+    ReplayVerdict,
+)
+from orchestra.transport import PeerRefused, SignedClient, SignedResponse, TransportError
+
+M = TypeVar("M", bound=Message)
+
+SHORT_TIMEOUT_S = 10.0
+NETWORK_GRACE_MS = 1_000
+"""How much later than its deadline an answer may arrive and still be read: the way there and back."""
+
+MAX_LEDGER_BYTES = 64 << 20
+
+
+class PeerFailed(Exception):
+    """The peer gave no usable answer. `code` is its problem code, or `timeout`, `unreachable`, `invalid`."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """One neuron by its hotkey and where it serves."""
+
+    hotkey: str
+    url: str
+    client: SignedClient
+
+    @classmethod
+    def of(cls, neuron: Neuron, client: SignedClient) -> Peer | None:
+        """The peer that a metagraph row describes; None when it serves nowhere."""
+        return cls(neuron.hotkey, f"http://{neuron.axon}", client) if neuron.axon else None
+
+    async def challenge(self, synapse: OrchestraSynapse) -> SignedResponse:
+        """Send a challenge and return the raw answer, whatever it is: judging it is the audit's business.
+
+        Raises:
+            PeerFailed: no answer.
+        """
+        timeout_s = (synapse.deadline_ms + NETWORK_GRACE_MS) / 1000
+        return await self._post("/v1/challenge", synapse, timeout_s, MAX_RESPONSE_BYTES)
+
+    async def evidence(self, request: EvidenceRequest) -> Evidence:
+        return await self._ask("/v1/evidence", request, Evidence, max_bytes=MAX_EVIDENCE_BYTES)
+
+    async def ledger_audit(self, request: LedgerAuditRequest) -> LedgerAuditResponse:
+        return await self._ask("/v1/ledger-audit", request, LedgerAuditResponse)
+
+    async def quote(self, request: QuoteRequest) -> Quote:
+        return await self._ask("/v1/quote", request, Quote)
+
+    async def replay(self, request: ReplayRequest) -> ReplayVerdict:
+        return await self._ask("/v1/replay", request, ReplayVerdict, timeout_s=20.0)
+
+    async def changes_since(self, size: int) -> LedgerChanges:
+        """The Ledger's changes after `size`; this is what makes a peer a `LedgerSource`."""
+        return await self._ask(
+            "/v1/ledger/changes", LedgerChangesRequest(since=size), LedgerChanges, max_bytes=MAX_LEDGER_BYTES
+        )
+
+    async def _ask(
+        self,
+        path: str,
+        message: Message,
+        answer: type[M],
+        *,
+        timeout_s: float = SHORT_TIMEOUT_S,
+        max_bytes: int = MAX_RESPONSE_BYTES,
+    ) -> M:
+        response = await self._post(path, message, timeout_s, max_bytes)
+        try:
+            return answer.from_wire(response.body, max_bytes=max_bytes)
+        except MessageRefused as error:
+            raise PeerFailed("invalid", f"{path}: {error}") from None
+
+    async def _post(self, path: str, message: Message, timeout_s: float, max_bytes: int) -> SignedResponse:
+        try:
+            return await self.client.post(
+                self.url,
+                path,
+                message.to_wire(),
+                receiver=self.hotkey,
+                timeout_s=timeout_s,
+                max_response_bytes=max_bytes,
+            )
+        except PeerRefused as error:
+            raise PeerFailed(error.code or f"http_{error.status}", f"{path} was refused") from error
+        except TransportError as error:
+            raise PeerFailed(type(error).__name__, f"{path}: {error}") from error

@@ -1,0 +1,237 @@
+"""Everything an operator can set, read once at start and checked before anything is opened.
+
+Flags and environment names are the ones Bittensor people know. Nothing else in Orchestra reads the environment. Secrets
+are bound to the one origin they may be sent to; the Ledger can name a secret but never move it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ledger.canonical import StrictJSONError, parse_strict
+from orchestra.subnets import Secret
+
+DEFAULT_TAO_USD = "300"
+EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - a neuron is asked from outside
+SECRET_PREFIX = "ORCHESTRA_KEY_"  # noqa: S105 - the name of a family of settings, not a secret
+
+Netuid = Annotated[int, typer.Option("--netuid", envvar="BT_NETUID", min=0, max=65535, help="Orchestra's netuid.")]
+AxonIp = Annotated[
+    str,
+    typer.Option(
+        "--axon.ip", envvar="BT_AXON_IP", help="Address to listen on. Local chains refuse 127.0.0.1: use .2 up."
+    ),
+]
+AxonExternalIp = Annotated[
+    str, typer.Option("--axon.external_ip", envvar="BT_AXON_EXTERNAL_IP", help="Address to publish, if another.")
+]
+AxonPort = Annotated[
+    int,
+    typer.Option("--axon.port", envvar="BT_AXON_PORT", min=0, max=65535, help="Port to listen on; 0 takes a free one."),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", envvar="ORCHESTRA_DATA", help="Folder for databases. Default: ~/.orchestra/NETWORK/NETUID/HOTKEY."
+    ),
+]
+LedgerSeed = Annotated[
+    Path | None,
+    typer.Option(
+        "--ledger.seed", envvar="ORCHESTRA_LEDGER_SEED", help="JSON file of entries that a new Ledger starts from."
+    ),
+]
+LedgerCommitter = Annotated[
+    str,
+    typer.Option(
+        "--ledger.committer",
+        envvar="ORCHESTRA_LEDGER_COMMITTER",
+        help="Hotkey of the validator that commits Ledger changes.",
+    ),
+]
+LedgerFollow = Annotated[
+    bool,
+    typer.Option("--ledger.follow/--no-ledger.follow", envvar="ORCHESTRA_LEDGER_FOLLOW", help="Follow Ledger changes."),
+]
+KeysFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--keys",
+        envvar="ORCHESTRA_KEYS",
+        help='Subnet keys: JSON {"ORCHESTRA_KEY_SN22": {"key": "...", "origin": "https://..."}}, mode 0600.',
+    ),
+]
+TaoUsd = Annotated[
+    str, typer.Option("--tao-usd", envvar="ORCHESTRA_TAO_USD", help="Dollars for one TAO, for prices given in USD.")
+]
+Debug = Annotated[bool, typer.Option("--logging.debug", help="Log more.")]
+
+
+class SettingsError(Exception):
+    """A setting that cannot work. The message is one line: what is wrong and what to type instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class NeuronSettings:
+    """What miner and validator have in common, checked."""
+
+    netuid: int
+    network: str
+    wallet_name: str
+    wallet_hotkey: str
+    wallet_path: str
+    axon_ip: str
+    axon_external_ip: str
+    axon_port: int
+    data: Path
+    ledger_seed: Path | None
+    ledger_committer: str
+    ledger_follow: bool
+    secrets: Mapping[str, Secret]
+    tao_usd: Decimal
+
+    def database(self, name: str) -> Path:
+        """The file of one database of this neuron; the folder exists afterwards."""
+        try:
+            self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise SettingsError(
+                f"cannot make {self.data} ({error.strerror}): choose another folder with --data"
+            ) from None
+        return self.data / f"{name}.sqlite"
+
+
+def neuron_settings(
+    *,
+    netuid: int,
+    network: str,
+    wallet: tuple[str, str, str],
+    axon: tuple[str, str, int],
+    data: Path | None,
+    ledger_seed: Path | None,
+    ledger_committer: str,
+    ledger_follow: bool,
+    keys: Path | None,
+    tao_usd: str,
+) -> NeuronSettings:
+    """The flags of a neuron, checked. On the local network the Ledger's seed, its committer and the keys are known.
+
+    Raises:
+        SettingsError: what is wrong and what to type instead.
+    """
+    if is_local(network) and (known := read_local_network()):
+        ledger_seed = ledger_seed or known.ledger_seed
+        ledger_committer = ledger_committer or known.ledger_committer
+        keys = keys or known.keys
+    if ledger_follow and not ledger_committer:
+        raise SettingsError("whose Ledger to follow? Pass --ledger.committer HOTKEY, or --no-ledger.follow")
+    if axon[0] == EVERY_ADDRESS and not axon[1]:
+        raise SettingsError("which address to publish? Pass --axon.external_ip IP (or --axon.ip IP for both)")
+    name, hotkey, wallets = wallet
+    ip, external_ip, port = axon
+    return NeuronSettings(
+        netuid=netuid,
+        network=network,
+        wallet_name=name,
+        wallet_hotkey=hotkey,
+        wallet_path=wallets,
+        axon_ip=ip,
+        axon_external_ip=external_ip,
+        axon_port=port,
+        data=data_folder(data, network=network, netuid=netuid, hotkey=f"{name}-{hotkey}"),
+        ledger_seed=ledger_seed,
+        ledger_committer=ledger_committer,
+        ledger_follow=ledger_follow,
+        secrets=read_secrets(keys),
+        tao_usd=read_rate(tao_usd),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LocalNetworkFiles:
+    """What `orchestra up` leaves for whoever joins its network on this machine."""
+
+    ledger_seed: Path
+    ledger_committer: str
+    keys: Path
+    gateway: str
+
+
+def read_local_network() -> LocalNetworkFiles | None:
+    """The network of `orchestra up` on this machine, if there is one."""
+    try:
+        known: Any = json.loads(local_file("network.json").read_bytes())
+        return LocalNetworkFiles(
+            local_file("ledger.json"), str(known["ledger_committer"]), local_file("keys.json"), str(known["gateway"])
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def local_file(name: str) -> Path:
+    """A file that the network of `orchestra up` leaves for whoever joins it on this machine."""
+    return Path(os.environ.get("ORCHESTRA_LOCAL", "~/.orchestra/local")).expanduser() / name
+
+
+def is_local(network: str) -> bool:
+    """Is this the network of `orchestra up`?"""
+    return network == "orchestra-local" or network.startswith("orchestra-local:")
+
+
+def data_folder(given: Path | None, *, network: str, netuid: int, hotkey: str) -> Path:
+    """Where a neuron keeps its state: one folder for every network, subnet and hotkey, so that none share a file."""
+    return given or Path.home() / ".orchestra" / network.replace(":", "-").replace("/", "_") / str(netuid) / hotkey
+
+
+def read_rate(text: str) -> Decimal:
+    """Dollars for one TAO.
+
+    Raises:
+        SettingsError: not a positive number.
+    """
+    try:
+        rate = Decimal(text)
+    except InvalidOperation:
+        rate = Decimal(0)
+    if not rate.is_finite() or rate <= 0:
+        raise SettingsError(f"--tao-usd {text!r} is not a positive number: write for example --tao-usd 300")
+    return rate
+
+
+def read_secrets(file: Path | None, environment: Mapping[str, str] = os.environ) -> dict[str, Secret]:
+    """Keys for subnets, each with the origin it is bound to, from a keys file and `ORCHESTRA_KEY_*` / `..._ORIGIN`.
+
+    Raises:
+        SettingsError: a file that others can read, that is not in the form above, or a key without an origin.
+    """
+    found = {} if file is None else _from_file(file)
+    for name, key in environment.items():
+        if name.startswith(SECRET_PREFIX) and not name.endswith("_ORIGIN") and key:
+            origin = environment.get(f"{name}_ORIGIN", "")
+            if not origin:
+                raise SettingsError(f"{name} is bound to no origin: set {name}_ORIGIN to the API's https:// origin too")
+            found[name] = Secret(key, origin)
+    return found
+
+
+def _from_file(file: Path) -> dict[str, Secret]:
+    try:
+        mode = stat.S_IMODE(file.stat().st_mode)
+        if mode & 0o077:
+            raise SettingsError(f"others can read {file} (mode {mode:04o}): run chmod 600 {file}")
+        document: Any = parse_strict(file.read_bytes())
+        return {str(name): Secret(str(item["key"]), str(item["origin"])) for name, item in document.items()}
+    except OSError as error:
+        raise SettingsError(f"cannot read {file} ({error.strerror}): check --keys") from None
+    except (StrictJSONError, KeyError, TypeError, AttributeError):
+        form = json.dumps({"ORCHESTRA_KEY_SN22": {"key": "...", "origin": "https://api.example"}})
+        raise SettingsError(f"{file} is not a keys file: write {form}") from None

@@ -1,0 +1,189 @@
+"""From evidence to components: what one answer, one trap and one Ledger audit say about a miner. Pure, so that two
+validators with the same evidence record the same events.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from ledger.view import LedgerView
+from orchestra.planning import Planner
+from orchestra.proofs import Audit
+from orchestra.protocol import EntryView, OrchestraResponse, TaskStep
+from orchestra.routing import Limits, optimal, regret
+from orchestra.schema import TargetSchema, completeness, leaf_pointers
+from orchestra.validation.challenges import Challenge
+from orchestra.validation.components import Component, ScoreEvent
+from orchestra.validation.traps import TrapVerdict, judge_canary, judge_hint
+
+REASONS_KEPT = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer as the validator saw it: audited, with the time on its own clock."""
+
+    audit: Audit
+    elapsed_ms: int
+
+
+def no_answer(challenge: Challenge, *, miner: str, block: int, why: str) -> ScoreEvent:
+    """Nothing usable came back: zero in all of orchestration."""
+    return ScoreEvent(
+        event_id=challenge.synapse.challenge_id,
+        hotkey=miner,
+        kind="challenge",
+        block=block,
+        values=dict.fromkeys(_ORCHESTRATION, 0.0),
+        reasons=(f"no answer: {why}"[:300],),
+    )
+
+
+def challenge_event(
+    challenge: Challenge,
+    answered: Answered,
+    *,
+    miner: str,
+    block: int,
+    ledger: LedgerView,
+    planner: Planner,
+    tao_usd: Decimal | None,
+) -> ScoreEvent:
+    """The five components of orchestration from one audited answer. `ledger` is the view the challenge was drawn from."""
+    audit, response = answered.audit, answered.audit.response
+    if response is None:
+        refused = no_answer(challenge, miner=miner, block=block, why="; ".join(audit.reasons()[:3]) or "not readable")
+        return refused if not audit.refuted else _refuted(refused, audit)
+    schema = TargetSchema.parse(challenge.synapse.target_schema)
+    in_time = answered.elapsed_ms <= challenge.synapse.deadline_ms
+    filled = completeness(schema, response.standardized_data, audit.sourced_pointers)
+    compliance, wrong = schema_compliance(schema, response)
+    wasted = _regret(challenge, response, schema, ledger, planner, tao_usd)
+    values: dict[Component, float] = {
+        "hash_verification": float(audit.hash_credit()),
+        "schema_compliance": compliance,
+        "completeness": filled.score,
+        "routing": 1.0 - wasted,
+        "latency": 1.0 if in_time else 0.0,
+    }
+    late = () if in_time else (f"late: {answered.elapsed_ms} of {challenge.synapse.deadline_ms} ms",)
+    absent = tuple(f"{each.pointer or '/'}: {each.reason}" for each in filled.missing[:4])
+    costly = (f"spent {wasted:.0%} more than the reference plan needs",) if wasted > 0 else ()
+    reasons = (*audit.reasons(), *wrong, *absent, *costly, *late)[:REASONS_KEPT]
+    return ScoreEvent(challenge.synapse.challenge_id, miner, "challenge", block, values, audit.refuted, reasons)
+
+
+def trap_event(
+    challenge: Challenge,
+    response: OrchestraResponse | None,
+    *,
+    miner: str,
+    block: int,
+    theirs: LedgerView | None,
+    ours: LedgerView,
+) -> ScoreEvent | None:
+    """Freshness from the trap in a challenge; None without a trap, an answer or a sign either way."""
+    if response is None:
+        return None
+    verdict = _verdict(challenge, response, theirs, ours)
+    if verdict is None or verdict.passed is None:
+        return None
+    return ScoreEvent(
+        event_id=f"{challenge.synapse.challenge_id}/trap",
+        hotkey=miner,
+        kind="trap",
+        block=block,
+        values={"freshness": 1.0 if verdict.passed else 0.0},
+        reasons=() if verdict.passed else (verdict.reason,),
+    )
+
+
+def ledger_audit_event(
+    nonce: str, views: tuple[EntryView, ...] | None, *, asked: tuple[str, ...], miner: str, block: int, ours: LedgerView
+) -> ScoreEvent:
+    """Freshness from the miner's own view: the share of the asked entries that it holds as we do. None: no valid answer."""
+    theirs = {view.entry: view.digest for view in views or ()}
+    right = [name for name in asked if theirs.get(name) == _digest(ours, name)]
+    wrong = sorted(set(asked) - set(right))
+    reasons = (f"its Ledger differs on {', '.join(wrong)}",) if views is not None else ("gave no view of its Ledger",)
+    return ScoreEvent(
+        event_id=f"{nonce}/ledger",
+        hotkey=miner,
+        kind="ledger_audit",
+        block=block,
+        values={"freshness": len(right) / len(asked) if views is not None else 0.0},
+        reasons=reasons if wrong else (),
+    )
+
+
+def schema_compliance(schema: TargetSchema, response: OrchestraResponse) -> tuple[float, tuple[str, ...]]:
+    """1 - violations / values: what is there has the right type and place. What is absent is completeness's business,
+    but an answer without any value complies with nothing.
+    """
+    values = len(leaf_pointers(response.standardized_data)) if response.standardized_data else 0
+    if not values:
+        return 0.0, ("no value at all",)
+    found = [each for each in schema.violations(response.standardized_data) if each.keyword not in _ABSENCE]
+    reasons = tuple(f"{each.pointer or '/'}: {each.message}"[:200] for each in found[:3])
+    return max(0.0, 1.0 - len(found) / values), reasons
+
+
+def _regret(
+    challenge: Challenge,
+    response: OrchestraResponse,
+    schema: TargetSchema,
+    ledger: LedgerView,
+    planner: Planner,
+    tao_usd: Decimal | None,
+) -> float:
+    synapse = challenge.synapse
+    limits = Limits(deadline_ms=synapse.deadline_ms, max_cost=synapse.max_cost, tao_usd=tao_usd)
+    reference = optimal(planner.plan(synapse.objective, schema, ledger), ledger, limits)
+    return regret(counted_costs(response, ledger, tao_usd), reference)
+
+
+def counted_costs(response: OrchestraResponse, ledger: LedgerView, tao_usd: Decimal | None) -> tuple[TaskStep, ...]:
+    """The steps with the costs that count: a success costs what the Ledger says, whatever is claimed; a failure what is
+    claimed, at most the Ledger's price.
+    """
+    return tuple(step.model_copy(update={"cost": _counted(step, ledger, tao_usd)}) for step in response.task_pipeline)
+
+
+def _counted(step: TaskStep, ledger: LedgerView, tao_usd: Decimal | None) -> int:
+    ref = ledger.operation(step.entry, step.operation)
+    price = ref.operation.price if ref else None
+    if price is None or (price.currency == "USD" and tao_usd is None):
+        return step.cost
+    listed = price.worst_rao(tao_usd=tao_usd or Decimal(1))
+    return listed if step.error is None else min(step.cost, listed)
+
+
+def _verdict(
+    challenge: Challenge, response: OrchestraResponse, theirs: LedgerView | None, ours: LedgerView
+) -> TrapVerdict | None:
+    if challenge.trap is not None:
+        return judge_hint(challenge.trap, response)
+    if challenge.kind == "canary":
+        return judge_canary(response, theirs, ours)
+    return None
+
+
+def _refuted(event: ScoreEvent, audit: Audit) -> ScoreEvent:
+    reasons = audit.reasons()[:REASONS_KEPT]
+    return ScoreEvent(event.event_id, event.hotkey, event.kind, event.block, event.values, True, reasons)
+
+
+def _digest(view: LedgerView, name: str) -> str | None:
+    entry = view.entry(name)
+    return entry.digest if entry else None
+
+
+_ORCHESTRATION: tuple[Component, ...] = (
+    "hash_verification",
+    "schema_compliance",
+    "completeness",
+    "routing",
+    "latency",
+)
+_ABSENCE = frozenset({"required", "minItems", "minProperties", "minLength"})
