@@ -14,7 +14,6 @@ from orchestra.devnet.chain.state import History, State, changed
 from tests.chainproc import one_subnet, ss58
 
 SIGNATURE = "0x" + "00" * 64
-KEEP = 10**9
 
 
 def signature_is_fine(address: str, message: bytes, signature: bytes) -> bool:
@@ -28,7 +27,7 @@ class PureChain:
         parsed = Genesis.model_validate(one_subnet() if genesis is None else genesis)
         self.runtime = Runtime(parsed.hash, signature_is_fine)
         self.history = History()
-        self.history.record(0, build(parsed), -KEEP)
+        self.history.record(0, build(parsed))
         self.number, self.hash = 0, parsed.hash
 
     @property
@@ -41,7 +40,7 @@ class PureChain:
     def produce(self, *extrinsics: Extrinsic) -> Block:
         block = self.runtime.build(self.state, self.hash, extrinsics, 1000 * (self.number + 1))
         changes = changed(self.history, self.number, block.changes)
-        self.history.record(block.number, changes, -KEEP)
+        self.history.record(block.number, changes)
         self.number, self.hash = block.number, block.hash
         return block
 

@@ -128,7 +128,7 @@ class LocalSubstrate:
         async with self._session.post(self.endpoint, data=body, timeout=timeout) as response:
             if response.status != 200:
                 raise aiohttp.ClientPayloadError(f"the chain process answered HTTP {response.status}")
-            return loads(await _read_bounded(response))
+            return _parsed(await _read_bounded(response))
 
     def _unreachable(self, error: Exception) -> RpcConnectionError:
         detail = str(error) or type(error).__name__
@@ -408,6 +408,16 @@ async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
             raise aiohttp.ClientPayloadError(f"the answer has more than {MAX_ANSWER} bytes")
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
+    try:
+        answer = loads(body)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict) or not answer.keys() & {"result", "error"}:
+        raise aiohttp.ClientPayloadError("what answers there is not a local chain")
+    return cast(dict[str, Any], answer)
 
 
 def _result(answer: dict[str, Any]) -> Any:

@@ -42,16 +42,22 @@ class History:
         """Every key of an item that exists at some retained block."""
         return iter(self._entries.get(item, {}))
 
-    def record(self, block: int, changes: Changes, horizon: int) -> None:
-        """Add one block's changes, forgetting what no block from `horizon` on can see of the keys it touches."""
+    def record(self, block: int, changes: Changes) -> None:
+        """Add one block's changes."""
         for (item, key), value in changes.items():
             blocks, values = self._entries.setdefault(item, {}).setdefault(key, ([], []))
             blocks.append(block)
             values.append(value)
-            obsolete = max(0, bisect_right(blocks, horizon) - 1)
-            del blocks[:obsolete], values[:obsolete]
-            if values == [ABSENT]:
-                del self._entries[item][key]
+
+    def forget(self, horizon: int) -> None:
+        """Drop what no block from `horizon` on can see."""
+        for entries in self._entries.values():
+            for blocks, values in entries.values():
+                obsolete = max(0, bisect_right(blocks, horizon) - 1)
+                del blocks[:obsolete], values[:obsolete]
+            gone = [key for key, (blocks, values) in entries.items() if values == [ABSENT] and blocks[0] <= horizon]
+            for key in gone:
+                del entries[key]
 
 
 class State:

@@ -5,8 +5,8 @@ with WAL and `synchronous=FULL`, and only after the commit does anybody hear of 
 that it acknowledged and repeats nothing. All retained state is also held in memory (`History`), which reads are served
 from, so SQLite is read once, at start.
 
-Retention: state of the last `STATE_BLOCKS` blocks (a real node keeps 256), headers and bodies of the last
-`BODY_BLOCKS`.
+Retention: the state of the last `STATE_BLOCKS` blocks (a real node keeps 256), headers and bodies of the last
+`BODY_BLOCKS`; what is older goes every `PRUNE_EVERY` blocks.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from orchestra.devnet.chain.wire import digest, dumps, loads
 
 STATE_BLOCKS: Final = 512
 BODY_BLOCKS: Final = 8192
+PRUNE_EVERY: Final = 256
 NO_PARENT: Final = "0x" + "00" * 32
 
 _SCHEMA: Final = """
@@ -127,11 +128,14 @@ class Store:
         try:
             self._db.execute("BEGIN IMMEDIATE")
             self._write(block, changes)
-            self._prune(block.number, changes)
+            if block.number % PRUNE_EVERY == 0:
+                self._prune(block.number)
             self._db.execute("COMMIT")
         finally:
             self._in_transaction(False)
-        self.history.record(block.number, changes, block.number - STATE_BLOCKS)
+        self.history.record(block.number, changes)
+        if block.number % PRUNE_EVERY == 0:
+            self.history.forget(block.number - STATE_BLOCKS)
         self.number, self.hash = block.number, block.hash
 
     def _write(self, block: Block, changes: Changes) -> None:
@@ -154,19 +158,17 @@ class Store:
             ),
         )
 
-    def _prune(self, number: int, changes: Changes) -> None:
-        """Forget, for the keys just written, the versions no retained block can see; and blocks beyond retention."""
-        horizon = number - STATE_BLOCKS
-        if horizon <= 0:
-            return
-        self._db.executemany(
-            "DELETE FROM storage WHERE pallet = ?1 AND item = ?2 AND key = ?3 AND block <"
-            " (SELECT max(block) FROM storage WHERE pallet = ?1 AND item = ?2 AND key = ?3 AND block <= ?4)",
-            ((item.pallet, item.name, dumps(list(key)), horizon) for item, key in changes),
+    def _prune(self, number: int) -> None:
+        """Forget what no retained block can see."""
+        horizon = max(0, number - STATE_BLOCKS)
+        self._db.execute(
+            "DELETE FROM storage AS old WHERE block < (SELECT max(block) FROM storage AS new"
+            " WHERE new.pallet = old.pallet AND new.item = old.item AND new.key = old.key AND new.block <= ?)",
+            (horizon,),
         )
-        if number % STATE_BLOCKS == 0:
-            self._db.execute("DELETE FROM blocks WHERE number > 0 AND number <= ?", (number - BODY_BLOCKS,))
-            self._db.execute("DELETE FROM extrinsics WHERE block <= ?", (number - BODY_BLOCKS,))
+        self._db.execute("DELETE FROM storage WHERE value IS NULL AND block <= ?", (horizon,))
+        self._db.execute("DELETE FROM blocks WHERE number > 0 AND number <= ?", (number - BODY_BLOCKS,))
+        self._db.execute("DELETE FROM extrinsics WHERE block <= ?", (number - BODY_BLOCKS,))
 
     # Reading ----------------------------------------------------------------------------------------------------------
 
@@ -180,7 +182,7 @@ class Store:
         rows = self._db.execute("SELECT pallet, item, key, block, value FROM storage ORDER BY block")
         for pallet, name, key, block, value in rows:
             change: Changes = {(ALL[pallet, name], tuple(json.loads(key))): ABSENT if value is None else loads(value)}
-            self.history.record(block, change, self.number - STATE_BLOCKS)
+            self.history.record(block, change)
 
     @property
     def horizon(self) -> int:
