@@ -166,6 +166,7 @@ async def _register(
     async with await Chain.open(network) as chain:
         uid = await chain.uid(netuid, hot.ss58_address)
         if uid is None:
+            await chain.require_subnet(netuid)
             cold = load_coldkey(name, path)
             await _cover(chain, netuid, network, cold.ss58_address, fund_from, local=local, quiet=quiet)
             if not yes and (not local or await chain.is_main()):

@@ -163,6 +163,11 @@ class Chain:
         )
         return tuple(sorted(int(netuid) for netuid, owner in owners if str(owner) == coldkey))
 
+    async def require_subnet(self, netuid: int) -> None:
+        """Raise SubnetMissing unless the subnet exists."""
+        if not await self.subnet_state(netuid, "NetworksAdded"):
+            raise SubnetMissing(self.network, netuid)
+
     async def subnet_state(self, netuid: int, item: str) -> Any:
         """One storage item of SubtensorModule that is keyed by netuid alone, as the SDK decodes it."""
         return await self.link.run(item, lambda session: session.substrate.query("SubtensorModule", item, [netuid]))

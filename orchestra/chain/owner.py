@@ -56,14 +56,14 @@ IDENTITY: Mapping[str, str] = {
 
 async def activation(chain: Chain, netuid: int) -> list[Call]:
     """The start_call, unless the subnet runs already. Raises SubnetMissing."""
-    await chain.hyperparameters(netuid)
+    await chain.require_subnet(netuid)
     started = await chain.subnet_state(netuid, "FirstEmissionBlockNumber")
     return [] if started is not None else [calls.start_call(netuid)]
 
 
 async def configuration(chain: Chain, netuid: int, wanted: Mapping[str, Value]) -> list[Call]:
     """One call for every hyperparameter whose value differs, in the order of `wanted`. Raises SubnetMissing."""
-    await chain.hyperparameters(netuid)
+    await chain.require_subnet(netuid)
     current = await hyperparameters(chain, netuid, wanted)
     return [calls.set_hyperparameter(netuid, name, value) for name, value in wanted.items() if current[name] != value]
 
@@ -93,7 +93,7 @@ async def mechanisms(chain: Chain, netuid: int, percent: Sequence[int]) -> list[
 
 async def identity(chain: Chain, netuid: int, wanted: Mapping[str, str]) -> list[Call]:
     """The call that publishes who the subnet is, unless the chain says exactly that."""
-    await chain.hyperparameters(netuid)
+    await chain.require_subnet(netuid)
     call = calls.set_identity(netuid, wanted)
     current = await chain.subnet_state(netuid, "SubnetIdentitiesV3") or {}
     fields = {name: value.decode() for name, value in call.args.items() if isinstance(value, bytes)}

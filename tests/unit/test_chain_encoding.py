@@ -67,7 +67,14 @@ def subnet(*, commit_reveal: bool = False, share: int = 0) -> FakeSubstrate:
 
 async def neuron_walk(chain: Chain, fake: FakeSubstrate) -> None:
     alice = dev_signer("//Alice")
-    for method in (chain.head, chain.finalized, chain.spec_version, chain.is_main, chain.subnet_cost_rao):
+    for method in (
+        chain.head,
+        chain.finalized,
+        chain.block_time_s,
+        chain.spec_version,
+        chain.is_main,
+        chain.subnet_cost_rao,
+    ):
         await method()
     await chain.block_hash(1)
     await chain.metagraph(NETUID)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import socket
@@ -23,6 +24,7 @@ from orchestra.chain import (
     wallet_address,
 )
 from orchestra.wallet_cli import app, tao
+from tests.chainproc import one_subnet, running_chain
 
 
 def run(*arguments: str, env: dict[str, str] | None = None, stdin: str | None = None) -> Result:
@@ -156,6 +158,35 @@ def test_registering_without_keys_or_chain_is_one_line_that_says_what_to_type(tm
 def test_development_keys_pay_on_local_chains_only(tmp_path: Path) -> None:
     line = refused(run("register", "--netuid", "2", "--network", "test", "--fund-from", "//Alice"))
     assert "--fund-from is for local chains" in line
+
+
+async def test_the_walk_of_a_newcomer_on_a_local_chain(tmp_path: Path) -> None:
+    async with running_chain(tmp_path / "chain", one_subnet()) as chain:
+        network = f"orchestra-local:{chain.port}"
+        wallets = ("--wallet.path", str(tmp_path / "wallets"), "--wallet.name", "newcomer")
+
+        async def at(*arguments: str) -> Result:
+            return await asyncio.to_thread(run, *arguments, *wallets, env={"BT_NETWORK": network})
+
+        made = json.loads((await at("wallet", "new", "--no-password", "--json")).stdout)
+        poor = await at("register", "--netuid", "2")
+        assert poor.exit_code == 1
+        assert "cost " in poor.stdout
+        assert f"balance  0 TAO on {made['coldkey']}" in poor.stdout
+        assert f"to coldkey {made['coldkey']}" in poor.stderr
+        assert "--fund-from //Alice" in poor.stderr
+
+        paid = await at("register", "--netuid", "2", "--fund-from", "//Alice")
+        assert paid.exit_code == 0, paid.output
+        assert f"registered  {made['hotkeys']['default']} holds uid 5" in paid.stdout
+        before = json.loads((await at("wallet", "show", "--json", "--network", network)).stdout)["balance_rao"]
+        again = await at("register", "--netuid", "2", "--fund-from", "//Alice", "--json")
+        assert json.loads(again.stdout)["uid"] == 5
+        after = json.loads((await at("wallet", "show", "--json", "--network", network)).stdout)["balance_rao"]
+        assert before == after, "the second time costs nothing"
+
+        missing = await at("register", "--netuid", "77", "--fund-from", "//Alice")
+        assert "Subnet 77 does not exist" in refused(missing)
 
 
 def test_amounts_read_as_people_write_them() -> None:
