@@ -7,7 +7,6 @@ from here.
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeVar
@@ -24,14 +23,12 @@ from orchestra.devnet.subnets.faults import Faults
 from orchestra.devnet.subnets.readings import find_series, reading
 from orchestra.devnet.subnets.vectors import VectorIndex
 from orchestra.protocol import Receipt
+from orchestra.subnets import RECEIPT_HEADER, TAG_HEADER, receipt_payload, write_receipt
 from orchestra.synthesis.extraction import extract_records
 from orchestra.synthesis.page import read_page, render_text
 from orchestra.transport import PROBLEMS, Refused, SignedCall, SignedRequests, install_problems
 
 ENTRY = "atlas"
-RECEIPT_HEADER = "X-Orchestra-Receipt"
-TAG_HEADER = "x-orchestra-tag"
-_DOMAIN = "orchestra-receipt/1"
 
 
 class Ask(BaseModel):
@@ -78,17 +75,14 @@ def receipt(
 ) -> Receipt:
     """The signed statement that this response answered this request of this caller."""
     request_hash = sha256(request)
-    signed = canonical(
-        {
-            "domain": _DOMAIN,
-            "entry": ENTRY,
-            "operation": operation,
-            "caller": caller,
-            "tag": tag,
-            "request_hash": request_hash,
-            "response_hash": sha256(response),
-            "time_ms": time_ms,
-        }
+    signed = receipt_payload(
+        entry=ENTRY,
+        operation=operation,
+        caller=caller,
+        tag=tag,
+        request_hash=request_hash,
+        response_hash=sha256(response),
+        time_ms=time_ms,
     )
     signature = "0x" + signer.sign(signed).hex()
     return Receipt(key=signer.ss58_address, time_ms=time_ms, request_hash=request_hash, signature=signature)
@@ -118,8 +112,7 @@ def create_app(
             response=body,
             time_ms=int(clock() * 1000),
         )
-        encoded = base64.b64encode(statement.model_dump_json().encode()).decode()
-        return Response(body, media_type="application/json", headers={RECEIPT_HEADER: encoded})
+        return Response(body, media_type="application/json", headers={RECEIPT_HEADER: write_receipt(statement)})
 
     async def page(url: str) -> Fetched:
         try:
@@ -159,8 +152,8 @@ def create_app(
         now = reading(series, clock())
         document: dict[str, Any] = {"series": now.series, "value": now.value, "unit": now.unit, "at": now.at}
         if faults.control.drifted:
-            amount = f"{now.value:.2f} {now.unit}"
-            document = {"series": now.series, "reading": {"amount": amount}, "observed_at": now.at}
+            amount = {"amount": f"{now.value:.2f}", "unit": now.unit}
+            document = {"series": now.series, "reading": amount, "observed_at": now.at}
         return answer("reading", call, request, document)
 
     return app
