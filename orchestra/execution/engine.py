@@ -72,9 +72,11 @@ class _Inputs:
     depends_on: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Call:
-    """One operation that is about to be called. `others`: an alternative stands behind it."""
+    """One operation that a way may call. `others`: an alternative stands behind it. `tries` calls were made so far, of
+    which `failed` is how the last one ended, unless it answered.
+    """
 
     candidate: Candidate
     way: RoutedTask
@@ -82,6 +84,8 @@ class _Call:
     request: bytes
     depends_on: tuple[int, ...]
     others: bool
+    tries: int = 0
+    failed: CallFailed | None = None
 
     @property
     def task_id(self) -> str:
@@ -181,54 +185,70 @@ class _Engine:
         return _Inputs(arguments, tuple(sorted(step for step in steps if step is not None)))
 
     async def _way(self, way: RoutedTask, inputs: _Inputs, work: _Work) -> int | None:
-        """Try the candidates in order; the successful step, or None with a cause for each."""
+        """Try the candidates in order, and when nothing else is left to try, once more those that may do better then.
+
+        The successful step, or None with a cause for every call that failed or was not sent.
+        """
+        calls: list[_Call] = []
         for position, candidate in enumerate(way.candidates, 1):
             others = position < len(way.candidates) or way.otherwise is not None
             try:
                 query = self._caller.wire_query(candidate.ref.operation, inputs.arguments)
                 call = _Call(candidate, way, query, canonical(query), inputs.depends_on, others)
-                step = await self._try(call, work)
-            except (CallFailed, NotSent, OverBudget, ValueError) as failed:
-                work.causes.append(f"{candidate.ref.name}: {failed}")
+            except (CallFailed, ValueError) as refused:
+                work.causes.append(f"{candidate.ref.name}: {refused}")
                 continue
-            if step is not None:
+            calls.append(call)
+            if (step := await self._try(call, work)) is not None:
                 return step
+        if way.otherwise is None:
+            for call in calls:
+                call.others = False
+                if await self._again(call) and (step := await self._try(call, work)) is not None:
+                    return step
         return None
 
     async def _try(self, call: _Call, work: _Work) -> int | None:
         """Call one operation, again where its rule says so."""
-        tries = 0
         while True:
-            tries += 1
-            attempt, failed = await self._send(call, work, tries)
-            if failed is None:
+            try:
+                attempt, call.failed = await self._send(call, work)
+            except (NotSent, OverBudget) as forbidden:
+                call.failed = None
+                work.causes.append(f"{call.name}: {forbidden}")
+                return None
+            if call.failed is None:
                 self._outputs[work.routed.task.id] = attempt.output
                 return attempt.step
-            work.causes.append(f"{call.name}: {failed}")
-            wait_s = self._wait(call, failed, tries)
-            if wait_s is None or wait_s >= self._left_s():
+            work.causes.append(f"{call.name}: {call.failed}")
+            if call.failed.retry_after_s:
+                self._closed_until[call.origin] = self._clock.now() + call.failed.retry_after_s
+            if not await self._again(call):
                 return None
-            self._retries_left -= 1
-            await self._clock.sleep(wait_s)
 
-    def _wait(self, call: _Call, failed: CallFailed, tries: int) -> float | None:
-        if failed.error.kind == "throttled" and failed.retry_after_s:
-            self._closed_until[call.origin] = self._clock.now() + failed.retry_after_s
-        if self._retries_left <= 0:
-            return None
-        return wait_before_retry(
+    async def _again(self, call: _Call) -> bool:
+        """Wait as long as another try at this operation has to wait; False when there is none."""
+        failed = call.failed
+        if failed is None or self._retries_left <= 0:
+            return False
+        wait_s = wait_before_retry(
             failed.error.kind,
             self._policy,
-            tries=tries,
+            tries=call.tries,
             safe=call.candidate.ref.operation.safe_to_retry,
             retryable=failed.retryable,
             others=call.others,
-            retry_after_s=failed.retry_after_s,
+            closed_s=self._closed_s(call),
         )
+        if wait_s is None or wait_s >= self._left_s():
+            return False
+        self._retries_left -= 1
+        await self._clock.sleep(wait_s)
+        return True
 
     # One call --------------------------------------------------------------------------------------------------------
 
-    async def _send(self, call: _Call, work: _Work, tries: int) -> tuple[Attempt, CallFailed | None]:
+    async def _send(self, call: _Call, work: _Work) -> tuple[Attempt, CallFailed | None]:
         """Make the call as soon as the limits allow it. Waits only on calls in flight, which all end by the deadline.
 
         Raises:
@@ -241,8 +261,7 @@ class _Engine:
             cost = 0
             try:
                 self._check(call)
-                again = call.candidate.ref.operation.safe_to_retry and tries < self._policy.tries_of_last
-                attempt, failed = await self._call(call, work, again=again)
+                attempt, failed = await self._call(call, work)
                 cost = attempt.cost
                 return attempt, failed
             finally:
@@ -250,12 +269,15 @@ class _Engine:
 
     async def _opening(self, call: _Call) -> None:
         """Obey a Retry-After that any call of this run got from the same endpoint."""
-        wait_s = self._closed_until.get(call.origin, 0.0) - self._clock.now()
+        wait_s = self._closed_s(call)
         if wait_s <= 0:
             return
         if call.others or wait_s >= self._left_s():
             raise NotSent(f"asked us to wait for another {wait_s:.1f} s")
         await self._clock.sleep(wait_s)
+
+    def _closed_s(self, call: _Call) -> float:
+        return max(0.0, self._closed_until.get(call.origin, 0.0) - self._clock.now())
 
     def _check(self, call: _Call) -> None:
         if len(self._attempts) >= self._policy.attempts_per_run:
@@ -264,13 +286,15 @@ class _Engine:
         if left_s <= 0 or not self._timing.can_make_it(call.task_id, call.candidate, left_s):
             raise NotSent(f"not started: {max(0, round(left_s * 1000))} ms left, it takes {call.candidate.latency_ms}")
 
-    async def _call(self, call: _Call, work: _Work, *, again: bool) -> tuple[Attempt, CallFailed | None]:
+    async def _call(self, call: _Call, work: _Work) -> tuple[Attempt, CallFailed | None]:
         """One call over the wire, recorded whatever becomes of it."""
         step = len(self._attempts) + 1
         self._attempts.append(None)
+        call.tries += 1
         work.calls += 1
         work.tried = True
         number, started = work.calls, self._clock.now()
+        again = call.candidate.ref.operation.safe_to_retry and call.tries < self._policy.tries_of_last
         timeout_s = self._timing.timeout_s(
             call.task_id, call.candidate, self._left_s(), self._policy, others=call.others, again=again
         )

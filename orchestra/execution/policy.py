@@ -67,20 +67,21 @@ def wait_before_retry(
     safe: bool,
     retryable: bool | None,
     others: bool,
-    retry_after_s: float | None,
+    closed_s: float,
 ) -> float | None:
     """Seconds to wait before calling the same operation again; None: do not.
 
     `tries` counts the calls made to it for this task; `safe` is its `safe_to_retry`; `retryable` is the Ledger's word
-    on this very error, where it has one; `others` says that an alternative stands ready.
+    on this very error, where it has one; `others` says that an alternative stands ready; the endpoint asked not to be
+    called for another `closed_s`.
     """
     rule = RULES[kind]
     again = rule.again if retryable is None else rule.again and retryable
     if not again or not (safe or rule.harmless):
         return None
-    if others and not rule.before_others:
+    if others and (closed_s or not rule.before_others):
         return None
     if tries >= (policy.tries_before_others if others else policy.tries_of_last):
         return None
     backoff = policy.backoff_ms / 1000 * 2 ** (tries - 1)
-    return max(backoff, retry_after_s or 0.0)
+    return max(backoff, closed_s)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ledger.view import LedgerView, OperationRef
 from orchestra.planning.plan import Task
@@ -66,22 +66,22 @@ class Market:
             return f"takes {estimate.latency_ms} ms of at most {self.limits.deadline_ms}"
         if refusal := _refuses(ref, task):
             return refusal
-        candidate = Candidate(
+        expected = math.ceil(worst / estimate.success)
+        return Candidate(
             ref=ref,
-            expected_cost=math.ceil(worst / estimate.success),
+            expected_cost=expected,
             worst_cost=worst,
             latency_ms=estimate.latency_ms,
             success=estimate.success,
-            score=0.0,
+            score=score(expected, estimate.latency_ms / estimate.success, self.limits),
             latency_p95_ms=estimate.latency_p95_ms,
         )
-        return replace(candidate, score=score(candidate, self.limits))
 
 
-def score(candidate: Candidate, limits: Limits) -> float:
+def score(expected_cost: int, expected_ms: float, limits: Limits) -> float:
     """The formula at the top of this module. With a budget of nothing, cost takes no share."""
-    cost = candidate.expected_cost / limits.max_cost if limits.max_cost else 0.0
-    return cost + LATENCY_WEIGHT * candidate.latency_ms / candidate.success / limits.deadline_ms
+    cost = expected_cost / limits.max_cost if limits.max_cost else 0.0
+    return cost + LATENCY_WEIGHT * expected_ms / limits.deadline_ms
 
 
 def by_score(candidate: Candidate) -> tuple[float, int, str]:

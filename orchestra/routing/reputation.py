@@ -17,8 +17,8 @@ from ledger.view import OperationRef
 from orchestra.execution.run import Attempt, Run
 
 UNMEASURED_SUCCESS = 0.8
-UNMEASURED_LATENCY_MS = 2_000
-UNMEASURED_P95_MS = 8_000
+UNMEASURED_LATENCY_MS = 1_000
+UNMEASURED_P95_MS = 4_000
 DEGRADED_FACTOR = 0.8
 """An entry that governance calls degraded is expected to succeed this much less often than its metrics still say."""
 

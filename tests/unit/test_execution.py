@@ -131,6 +131,19 @@ def test_retry_after_is_obeyed_also_by_other_tasks_at_the_same_endpoint() -> Non
     assert all(outcome.state == "done" for outcome in done.outcomes.values())
 
 
+def test_when_everybody_has_failed_those_that_may_do_better_are_asked_once_more() -> None:
+    caller = ScriptedCaller(
+        {
+            "a/op": [Reply(error="unreachable"), Reply(FOUND)],
+            "b/op": [Reply(error="auth")],
+            "c/op": [Reply(error="timeout")],
+        }
+    )
+    done = run(caller, routed((search(),), provider("a"), provider("b"), provider("c", safe_to_retry=False)))
+    assert [sent.name for sent in caller.sent] == ["a/op", "b/op", "c/op", "a/op"]
+    assert done.outcomes["s"] == TaskOutcome("done", 4)
+
+
 def test_a_closed_endpoint_is_passed_over_for_an_alternative() -> None:
     script = {"a/op": [Reply(error="throttled", retry_after_s=60.0)], "b/op": [Reply(FOUND, 0.1)]}
     plan = (search("s"), search("t", arguments={"query": Ref("s", "results[0].title")}))

@@ -16,7 +16,7 @@ POLICY = Policy(backoff_ms=100, tries_before_others=2, tries_of_last=3)
 
 
 def wait(kind: ErrorKind, **changes: Any) -> float | None:
-    given: dict[str, Any] = {"tries": 1, "safe": True, "retryable": None, "others": False, "retry_after_s": None}
+    given: dict[str, Any] = {"tries": 1, "safe": True, "retryable": None, "others": False, "closed_s": 0.0}
     return wait_before_retry(kind, POLICY, **(given | changes))
 
 
@@ -40,16 +40,17 @@ def test_what_may_get_better_is_repeated_only_where_that_is_safe(kind: ErrorKind
 
 
 def test_a_throttled_call_did_nothing_and_is_repeated_when_the_provider_says() -> None:
-    assert wait("throttled", safe=False, retry_after_s=7.0) == 7.0
-    assert wait("throttled", retry_after_s=0.0) == 0.1
+    assert wait("throttled", safe=False, closed_s=7.0) == 7.0
+    assert wait("throttled", closed_s=0.0) == 0.1
 
 
 def test_an_alternative_goes_before_a_repetition_except_after_a_fault() -> None:
     assert wait("timeout", others=True) is None
     assert wait("unreachable", others=True) is None
-    assert wait("throttled", others=True, retry_after_s=1.0) is None
+    assert wait("throttled", others=True, closed_s=1.0) is None
     assert wait("fault", others=True) == 0.1
     assert wait("fault", others=True, tries=2) is None
+    assert wait("fault", others=True, closed_s=5.0) is None
 
 
 def test_a_reservation_waits_for_those_in_flight_and_is_refused_when_they_cannot_help() -> None:
