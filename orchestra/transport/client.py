@@ -170,7 +170,8 @@ class SignedClient:
     def _checked_target(self, base_url: str, path: str) -> tuple[httpx.URL, str]:
         """The URL to call and its target as it will be sent, which is what gets signed."""
         try:
-            url = httpx.URL(base_url).copy_with(raw_path=path.encode("ascii"), fragment=None)
+            raw_path = path.removesuffix("?").encode("ascii")  # some clients drop an empty query
+            url = httpx.URL(base_url).copy_with(raw_path=raw_path, fragment=None)
         except (httpx.InvalidURL, UnicodeEncodeError, TypeError) as error:
             raise AddressRefused(f"not a URL to call: {error}") from None
         check_url(url, allow_loopback=self._allow_loopback, allow_plain=True)

@@ -7,6 +7,7 @@ and bytes.
 
 from __future__ import annotations
 
+import asyncio
 import json as json_module
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -95,14 +96,19 @@ class OutboundClient:
         """
         request = self._request(method, url, headers or {}, params, json, content)
         started = self._clock()
+        try:
+            async with asyncio.timeout(timeout_s):
+                answer = await self._follow(request, timeout_s, max_bytes)
+        except TimeoutError:
+            raise PeerTimeout(timeout_s) from None
+        elapsed_ms = round((self._clock() - started) * 1000)
+        return OutboundResponse(answer.status, answer.headers, answer.body, elapsed_ms)
+
+    async def _follow(self, request: httpx.Request, timeout_s: float, max_bytes: int) -> Answer:
         for _ in range(MAX_REDIRECTS + 1):
-            left_s = timeout_s - (self._clock() - started)
-            if left_s <= 0:
-                raise PeerTimeout(timeout_s)
-            answer = await exchange(self._wire(), request, timeout_s=left_s, max_bytes=max_bytes)
+            answer = await exchange(self._wire(), request, timeout_s=timeout_s, max_bytes=max_bytes)
             if answer.status not in _REDIRECTS:
-                elapsed_ms = round((self._clock() - started) * 1000)
-                return OutboundResponse(answer.status, answer.headers, answer.body, elapsed_ms)
+                return answer
             request = self._redirected(request, answer)
         raise RedirectRefused(f"more than {MAX_REDIRECTS} redirects")
 
