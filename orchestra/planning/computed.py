@@ -78,6 +78,11 @@ def is_price(name: str) -> bool:
     return bool({stem(word) for word in name_tokens(name)} & _MEASURES)
 
 
+def is_result_word(word: str) -> bool:
+    """True for a word that names a computation's result and nothing that a page would say: `average`, `cheapest`."""
+    return stem(word) in _words().unmeasured or stem(word) == "across"
+
+
 def metric_words(path: tuple[str, ...]) -> tuple[str, ...]:
     """What is measured: the stems of the keys without those that name a rule, the last key's first."""
     words = [stem(word) for name in reversed(path) for word in name_tokens(name)]

@@ -47,6 +47,8 @@ _READING = re.compile(
     re.IGNORECASE,
 )
 
+_BACKWARDS = frozenset({"their", "its", "they", "them", "it", "one", "each", "theirs"})
+
 
 @dataclass(frozen=True, slots=True)
 class Clause:
@@ -139,6 +141,18 @@ def topic(
             if stem(word) not in named and word.lower() not in asking:
                 words.setdefault(stem(word), word)
     return tuple(words.values())
+
+
+def selecting(objective: Objective) -> tuple[Clause, ...]:
+    """The clauses that say what is meant, without those that only ask more about it (`what are their base URLs`) or
+    compute with it.
+    """
+    telling = tuple(
+        clause
+        for clause in objective.clauses
+        if clause.verb not in COMPUTED_VERBS and not {word.lower() for word in tokens(clause.text)} & _BACKWARDS
+    )
+    return telling or objective.clauses
 
 
 def constraints(objective: Objective) -> tuple[str, ...]:

@@ -13,11 +13,20 @@ from typing import Any
 
 from ledger.catalogue import vocabulary
 from ledger.view import LedgerView
-from orchestra.planning.computed import is_price
+from orchestra.planning.computed import is_price, is_result_word
 from orchestra.planning.demands import Demand, Layout, asked_fields, nouns_of, sort_schema
 from orchestra.planning.entities import Entity
 from orchestra.planning.needs import needed
-from orchestra.planning.objective import COMPUTED_VERBS, Clause, Objective, constraints, read, series_names, topic
+from orchestra.planning.objective import (
+    COMPUTED_VERBS,
+    Clause,
+    Objective,
+    constraints,
+    read,
+    selecting,
+    series_names,
+    topic,
+)
 from orchestra.planning.plan import Plan, Ref, Task
 from orchestra.planning.vocabulary import concepts, concepts_in
 from orchestra.planning.words import content_words, name_tokens, stem, stems, tokens
@@ -273,14 +282,15 @@ def _scopes(
 def _queries(objective: Objective, clauses: Sequence[Clause]) -> list[_Query]:
     """One query for each thing named, else one for each alternative, else one for everything."""
     telling = [clause for clause in clauses if clause.verb not in COMPUTED_VERBS] or list(clauses)
+    choosing = [clause for clause in telling if clause in selecting(objective)] or telling
     said = " ".join(clause.text.casefold() for clause in clauses)
-    words = topic(objective, telling)
+    words = [word for word in topic(objective, telling) if not is_result_word(word)]
     entities = [e for e in objective.entities if e.name.casefold() in said or str(e.number or "") in tokens(said)]
     entities = entities or list(objective.entities)
     if entities:
         pages = PAGES_PER_NAME if len(entities) <= MAX_TASKS // 3 else 1
         return [_Query(_joined([*_name_words(entity), *words]), entity, pages) for entity in entities]
-    readings = [list(option) for option in objective.alternatives] or [list(words)]
+    readings = [list(option) for option in objective.alternatives] or [list(topic(objective, choosing))]
     return [
         _Query(_joined([*words, *_tags(words)]) or objective.text[:200], None, PAGES_PER_QUESTION) for words in readings
     ]

@@ -1,4 +1,4 @@
-"""Dates and times as people write them, read into UTC: ISO 8601, `7 August 2026`, `August 7, 2026`, `Aug 2026` excluded.
+"""Dates and times as people write them, read into UTC: ISO 8601, `7 August 2026`, `August 7, 2026`.
 
 A date without a time is midnight UTC. A date without a day is no date: it would be an invention.
 """
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from orchestra.synthesis.numbers import MAX_TEXT
 
-_MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _ISO = re.compile(
     r"(?<![\w-])\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:Z|[+-]\d{2}:?\d{2})?)?(?![\w-])",
     re.IGNORECASE,

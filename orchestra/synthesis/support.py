@@ -1,4 +1,4 @@
-"""One notion of "the source really contains the value", shared by the synthesiser that cites and the auditor that checks.
+"""One notion of "the source really contains the value", for the synthesiser that cites and the auditor that checks.
 
 It is lenient about spelling (case, spacing, `$1.99` for 1.99, a sentence around the value) and strict about content: a
 value never says more than what was found, digits inside a word are no number, and a part of a word is no match.
@@ -15,6 +15,7 @@ from orchestra.synthesis.numbers import MAX_TEXT, first_number, numbers_in
 
 _SPACE = re.compile(r"\s+")
 _JOINERS = re.compile(r"[-‐‑‒–—−_]")
+_CLAUSE = re.compile(r"[,;:(]")
 _NUMERAL = re.compile(r"[-−]?[$€£]?\s?\d[\d,]*(?:\.\d+)?")
 _YES = frozenset({"yes", "true", "y", "available", "supported", "enabled"})
 _NO = frozenset({"no", "false", "n", "unavailable", "not available", "unsupported", "not supported", "disabled"})
@@ -39,8 +40,8 @@ def supports(found: Any, value: Any) -> bool:
 
 
 def yes_or_no(text: str) -> bool | None:
-    """The bool that a whole string states."""
-    said = normalised(text).strip(" .!")
+    """The bool that a string states: as a whole, or before its first punctuation (`Yes, on request`)."""
+    said = _CLAUSE.split(normalised(text), maxsplit=1)[0].strip(" .!")
     return True if said in _YES else False if said in _NO else None
 
 
@@ -53,7 +54,7 @@ def normalised(text: str) -> str:
 def _supports_number(found: Any, value: float) -> bool:
     wanted = first_number(value)
     if isinstance(found, str):
-        return wanted in numbers_in(found)
+        return any(number == wanted for number in numbers_in(found))
     return wanted is not None and first_number(found) == wanted
 
 

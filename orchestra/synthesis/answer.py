@@ -1,0 +1,304 @@
+"""Run -> a result that fits the target_schema, every value traced to its source; what was not found is said, not made up.
+
+The target_schema is sorted into demands as the planner sorted it, each demand is filled from the items of the run, numbers
+are derived and prose is written last, from what stands in the result by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ledger.schemas import json_pointer
+from ledger.types import JSON
+from orchestra.execution.run import Run
+from orchestra.planning.computed import rule_for
+from orchestra.planning.demands import Demand, Layout, bare, identity, nouns_of, sort_schema
+from orchestra.planning.objective import Objective, read
+from orchestra.planning.plan import Plan
+from orchestra.protocol import Derivation, Gap, Pointer, Provenance, Source
+from orchestra.schema import Scalar, TargetSchema, completeness, is_free_text, resolve_pointer
+from orchestra.synthesis.derivation import sources_of
+from orchestra.synthesis.evidence import Item, items_of
+from orchestra.synthesis.figures import Computed, Figures, comparable, compute, rank_of
+from orchestra.synthesis.fitting import Piece
+from orchestra.synthesis.gaps import gaps_of
+from orchestra.synthesis.numbers import first_number
+from orchestra.synthesis.prose import REASONS, computed_sentence, facts, grounded_chat, row_sentence
+from orchestra.synthesis.rows import Row, rows_of
+
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalStep:
+    """Work done here: a text composed from cited values. `query` lists them; `output` is `{"text": ...}`."""
+
+    task: str
+    query: dict[str, Any]
+    output: JSON
+    depends_on: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Synthesis:
+    """What came of a run. Local steps are numbered on from the run's attempts, in the order of `local`."""
+
+    data: dict[str, Any]
+    provenance: Provenance
+    final_synthesis: str
+    gaps: tuple[Gap, ...] = ()
+    local: tuple[LocalStep, ...] = ()
+
+
+def synthesise(schema: TargetSchema, plan: Plan, run: Run, *, objective: str) -> Synthesis:
+    """Fill the target_schema from a run. Pure, and never raises for anything a subnet answered.
+
+    Every leaf of `data` has an entry in `provenance`, whose source supports it (`support.supports`) or whose derivation
+    evaluates to it (`derivation.evaluate`). Leaves that nothing supports are absent from `data` and named in `gaps`.
+    """
+    asked = read(objective, nouns_of(schema))
+    draft = _Draft(asked, sort_schema(schema, asked), plan, run, items_of(asked, plan, run))
+    draft.fill()
+    filled = completeness(schema, draft.data, draft.provenance)
+    gaps = gaps_of(filled, schema, plan, run)
+    text = draft.conclusion(gaps)
+    return Synthesis(draft.data, draft.provenance, text, gaps, tuple(draft.local))
+
+
+@dataclass(slots=True)
+class _Draft:
+    objective: Objective
+    layout: Layout
+    plan: Plan
+    run: Run
+    items: tuple[Item, ...]
+    data: dict[str, Any] = field(default_factory=dict[str, Any])
+    provenance: dict[Pointer, tuple[Source, ...] | Derivation] = field(
+        default_factory=dict[Pointer, tuple[Source, ...] | Derivation]
+    )
+    rows: list[tuple[Demand, Row]] = field(default_factory=list[tuple[Demand, Row]])
+    figured: list[Row] = field(default_factory=list[Row])
+    numbers: list[tuple[Path, Computed]] = field(default_factory=list[tuple[Path, Computed]])
+    local: list[LocalStep] = field(default_factory=list[LocalStep])
+
+    def fill(self) -> None:
+        found = [(demand, rows_of(demand, self.objective, self.items)) for demand in self.layout.demands]
+        tables = [pair for pair in found if pair[0].kind in ("hidden", "table", "map") and pair[0].channel == "web"]
+        self.figured = [
+            row for demand, rows in sorted(tables, key=lambda pair: pair[0].kind != "hidden") for row in rows
+        ]
+        self.figured = self._feeding([rows for _, rows in tables])
+        for demand, rows in found:
+            self._place(demand, rows)
+        for number in self.layout.numbers:
+            if computed := compute(number, self.figured, self.objective, self._lookup):
+                self.numbers.append((number.path, computed))
+                self._put(number.path, computed.value, computed.derivation)
+        for path in self.layout.prose:
+            self._write(path)
+
+    @staticmethod
+    def _feeding(tables: list[tuple[Row, ...]]) -> list[Row]:
+        """The rows that computations read: those of the table that holds most."""
+        return list(max(tables, key=len, default=()))
+
+    # records -----------------------------------------------------------------------------------------------------------
+
+    def _place(self, demand: Demand, rows: tuple[Row, ...]) -> None:
+        match demand.kind:
+            case "table":
+                for index, row in enumerate(rows):
+                    self._row((*demand.path, str(index)), demand, row)
+                self._ranks(demand, rows)
+            case "column":
+                self._column(demand, rows)
+            case "map":
+                for row in rows:
+                    self._row((*demand.path, row.name), demand, row)
+            case "record":
+                for row in rows[:1]:
+                    self._row(demand.path, demand, row)
+            case "choice":
+                self._choice(demand)
+            case "hidden":
+                self.rows += [(demand, row) for row in rows if not self.layout.numbers]
+
+    def _row(self, path: Path, demand: Demand, row: Row) -> None:
+        self.rows.append((demand, row))
+        single = (
+            demand.kind == "map" and len(demand.record.fields) == 1 and demand.record.fields[0].name in _values(row)
+        )
+        piece = _only(row.piece) if single and not _is_record_map(demand, self.layout) else row.piece
+        self._piece(path, piece)
+
+    def _column(self, demand: Demand, rows: tuple[Row, ...]) -> None:
+        seen: list[JSON] = []
+        for row in rows:
+            piece = _only(row.piece)
+            if piece.value not in seen:
+                self._piece((*demand.path, str(len(seen))), piece)
+                self.rows.append((demand, row))
+                seen.append(piece.value)
+
+    def _ranks(self, demand: Demand, rows: tuple[Row, ...]) -> None:
+        for part in demand.record.fields:
+            shape = bare(part.shape)
+            ranked = isinstance(shape, Scalar) and shape.kind in ("int", "float")
+            if not ranked or rule_for((*demand.path, part.name), self.objective) != "rank":
+                continue
+            figures = comparable(rows, ("price",), self.objective)
+            for index, row in enumerate(rows):
+                place = rank_of(row, figures, self._lookup) if figures and part.name not in _values(row) else None
+                if place:
+                    self._put((*demand.path, str(index), part.name), place[0], place[1])
+
+    def _choice(self, demand: Demand) -> None:
+        """The record of the thing with the lowest or highest comparable figure."""
+        metric = [part.name for part in demand.record.fields if first_number(0) is not None]
+        figures = comparable(self.figured, (*demand.path, *metric), self.objective)
+        if figures is None or demand.rule is None:
+            return
+        ordered = figures.ordered()
+        chosen = ordered[0 if demand.rule == "min" else -1]
+        for part in demand.record.fields:
+            shape = bare(part.shape)
+            path = (*demand.path, part.name)
+            if isinstance(shape, Scalar) and shape.kind in ("int", "float"):
+                self._chosen_number(path, shape, demand, figures)
+            elif piece := self._chosen_part(part.name, chosen.row, demand):
+                self._piece(path, piece)
+
+    def _chosen_number(self, path: Path, shape: Scalar, demand: Demand, figures: Figures) -> None:
+        from orchestra.planning.demands import Number
+
+        assert demand.rule is not None
+        number = Number(path, shape, demand.rule)
+        if computed := compute(number, [figure.row for figure in figures.members], self.objective, self._lookup):
+            self.numbers.append((path, computed))
+            self._put(path, computed.value, computed.derivation)
+
+    def _chosen_part(self, name: str, row: Row, demand: Demand) -> Piece | None:
+        values = _values(row)
+        key = name if name in values else None
+        if key is None and (name == identity(demand.record) or len(demand.record.fields) == 1):
+            key = next((key for key in ("name", "provider", "title") if key in values), None)
+            key = key or next((key for key, value in values.items() if isinstance(value, str)), None)
+        return _part(row.piece, key) if key else None
+
+    # prose -------------------------------------------------------------------------------------------------------------
+
+    def _write(self, path: Path) -> None:
+        numbers = [computed for at, computed in self.numbers if at[:-1] == path[:-1]] or [c for _, c in self.numbers]
+        is_reason = path[-1] in REASONS
+        rows = [row for _, row in self.rows]
+        known = [value for _, row in self.rows for value in _leaf_values(row)] + [c.value for _, c in self.numbers]
+        chat = None if is_reason and numbers else grounded_chat(self.plan, self.run, rows, known, self.objective.text)
+        if chat is not None and isinstance(chat.output, dict):
+            self._put(path, str(chat.output["text"]).strip(), (Source(step=chat.step, pointer="/text"),))
+            return
+        text = " ".join(map(computed_sentence, numbers)) if is_reason and numbers else facts(self.rows, numbers)
+        if text:
+            self._compose(path, text, numbers if is_reason else None)
+
+    def _compose(self, path: Path, text: str, numbers: list[Computed] | None) -> None:
+        cited = [source for _, row in self.rows for source in row.piece.sources.values()] if numbers is None else []
+        for computed in numbers if numbers is not None else [c for _, c in self.numbers]:
+            cited += sources_of(computed.derivation)
+        unique = sorted({(source.step, source.pointer) for source in cited})[:200]
+        query = {"field": json_pointer(path), "cites": [{"step": step, "pointer": at} for step, at in unique]}
+        steps = tuple(sorted({step for step, _ in unique}))
+        number = len(self.run.attempts) + len(self.local) + 1
+        self.local.append(
+            LocalStep(f"compose {json_pointer(path)} from what was found"[:256], query, {"text": text}, steps)
+        )
+        self._put(path, text, (Source(step=number, pointer="/text"),))
+
+    def conclusion(self, gaps: tuple[Gap, ...]) -> str:
+        """A summary for people, with the steps it rests on."""
+        lines = [f"{row_sentence(row, demand)} {_citation(row.steps)}" for demand, row in self.rows]
+        for path, computed in self.numbers:
+            steps = tuple(sorted({source.step for source in sources_of(computed.derivation)}))
+            lines.append(
+                f"{' '.join(path).replace('_', ' ')}: {computed.value} ({computed_sentence(computed)[:-1]}). {_citation(steps)}"
+            )
+        missing = [f"{', '.join(gap.fields[:6]) or gap.capability}: {gap.reason}" for gap in (*self.plan.gaps, *gaps)]
+        if not lines:
+            lines.append("Nothing was found that answers this objective.")
+        if missing:
+            lines.append("Missing: " + "; ".join(dict.fromkeys(missing)) + ".")
+        return "\n".join(lines)[:32_000]
+
+    # the result --------------------------------------------------------------------------------------------------------
+
+    def _piece(self, path: Path, piece: Piece) -> None:
+        _set(self.data, path, piece.value)
+        for pointer, source in piece.sources.items():
+            self.provenance[json_pointer(path) + pointer] = (source,)
+
+    def _put(self, path: Path, value: JSON, grounds: tuple[Source, ...] | Derivation) -> None:
+        _set(self.data, path, value)
+        self.provenance[json_pointer(path)] = grounds
+
+    def _lookup(self, source: Source) -> JSON:
+        return resolve_pointer(self.run.attempts[source.step - 1].output, source.pointer)
+
+
+def _values(row: Row) -> Mapping[str, JSON]:
+    return row.piece.value if isinstance(row.piece.value, dict) else {}
+
+
+def _leaf_values(row: Row) -> list[JSON]:
+    from orchestra.schema import leaf_pointers
+
+    return list(leaf_pointers(row.piece.value).values())
+
+
+def _part(piece: Piece, key: str) -> Piece:
+    prefix = json_pointer((key,))
+    value = piece.value[key] if isinstance(piece.value, dict) else None
+    sources = {at.removeprefix(prefix): source for at, source in piece.sources.items() if _below(at, prefix)}
+    return Piece(value, sources)
+
+
+def _below(pointer: str, prefix: str) -> bool:
+    return pointer == prefix or pointer.startswith(prefix + "/")
+
+
+def _only(piece: Piece) -> Piece:
+    """The one value of a record of one."""
+    return _part(piece, next(iter(piece.value))) if isinstance(piece.value, dict) else piece
+
+
+def _is_record_map(demand: Demand, layout: Layout) -> bool:
+    return False
+
+
+def _set(data: dict[str, Any], path: Path, value: JSON) -> None:
+    """Put a value where the keys lead; a key of digits below a list is its next index."""
+    if not path:
+        data.update(value if isinstance(value, dict) else {})
+        return
+    place: Any = data
+    for key, following in zip(path, path[1:], strict=False):
+        if isinstance(place, list):
+            index = int(key)
+            if index == len(place):
+                place.append([] if following.isdigit() else {})
+            place = place[index]
+        else:
+            place = place.setdefault(key, [] if following.isdigit() else {})
+    if not isinstance(place, list):
+        place[path[-1]] = value
+    elif int(path[-1]) == len(place):
+        place.append(value)
+    else:
+        place[int(path[-1])] = value
+
+
+def _citation(steps: tuple[int, ...]) -> str:
+    return " ".join(f"[step {step}]" for step in steps[:4])
+
+
+_ = is_free_text

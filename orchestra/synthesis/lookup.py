@@ -1,0 +1,122 @@
+"""The field of a found record that means the field of the target_schema.
+
+Keys are compared like page labels (`labels.match`); posts, hits and readings, whose keys a capability fixes, by a short
+table. A price that is asked for as one number may stand in a table of prices by product: then the words of the key and
+of the objective say which.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+
+from ledger.types import JSON
+from orchestra.planning.computed import is_price
+from orchestra.planning.demands import Demand, bare
+from orchestra.planning.objective import Objective
+from orchestra.planning.words import name_tokens, stem, tokens
+from orchestra.schema import Field, ListOf, Record, Scalar, Shape
+from orchestra.synthesis.evidence import Item
+from orchestra.synthesis.fitting import Piece, Place, fit, joined
+from orchestra.synthesis.labels import match
+
+_FITS = 0.55
+_FIXED: Mapping[str, tuple[str, ...]] = {
+    "text": ("text", "content", "post", "body", "message", "tweet", "quote", "comment", "opinion", "mention"),
+    "author": ("author", "user", "username", "handle", "by", "account", "poster", "name"),
+    "url": ("url", "link", "uri", "permalink", "address", "href", "source"),
+    "datetime": ("datetime", "date", "time", "at", "posted", "created", "timestamp", "published"),
+    "title": ("title", "name", "headline", "page"),
+    "snippet": ("snippet", "excerpt", "summary", "description", "text"),
+    "value": ("value", "reading", "price", "latest", "current", "level", "rate"),
+    "unit": ("unit", "units", "currency"),
+    "at": ("at", "timestamp", "time", "datetime", "date", "of", "observed", "measured"),
+}
+_PRODUCT = re.compile(r"[a-z]+\d|\d+[a-z]|\d{3,}", re.IGNORECASE)
+
+
+def product_words(objective: Objective) -> frozenset[str]:
+    """Words of an objective that look like a product or a size: `A100`, `80GB`, `4090`."""
+    joined_units = re.sub(r"\b(\d+)\s+(gb|tb|mb)\b", r"\1\2", objective.text, flags=re.IGNORECASE)
+    return frozenset(word.lower() for word in tokens(joined_units) if _PRODUCT.search(word))
+
+
+def find_field(item: Item, part: Field, demand: Demand, objective: Objective) -> Piece | None:
+    """The field's value in an item, fitted, or None. The best matching key that gives a value wins."""
+    place = Place(item.step, item.pointer, item.text)
+    name = demand.sought(part.name)
+    for key in _keys(item, name):
+        if piece := fit(item.record[key], part.shape, place.below(key)):
+            return piece
+    inner = bare(part.shape)
+    if isinstance(inner, Record) and (piece := _from_parts(item, inner, demand, objective)):
+        return piece
+    return _from_prices(item, name, inner, place, objective) if item.channel == "web" else None
+
+
+def _keys(item: Item, name: str) -> list[str]:
+    """Keys of the item's record that mean `name`, best first."""
+    if item.channel != "web":
+        words = name_tokens(name)
+        scored = [(sum(word in _FIXED.get(key, ()) for word in words), key) for key in item.record]
+    else:
+        scored = [(1.0 if key == name else _match(name, key), key) for key in item.record]
+    good = [(score, key) for score, key in scored if score >= _FITS]
+    return [key for _, key in sorted(good, key=lambda pair: -pair[0])]
+
+
+@lru_cache(maxsize=8192)
+def _match(name: str, key: str) -> float:
+    return match(name, key)
+
+
+def _from_parts(item: Item, shape: Record, demand: Demand, objective: Objective) -> Piece | None:
+    """A nested object whose parts stand side by side in the record."""
+    pieces: dict[str, Piece] = {}
+    for part in shape.fields:
+        if not isinstance(bare(part.shape), Record | ListOf) and (piece := find_field(item, part, demand, objective)):
+            pieces[part.name] = piece
+    return joined(pieces)
+
+
+def _from_prices(item: Item, name: str, shape: Shape, place: Place, objective: Objective) -> Piece | None:
+    """One number from a table of prices by product: the first entry that has every product word."""
+    if not isinstance(shape, Scalar) or shape.kind not in ("float", "int", "str"):
+        return None
+    own = {word for word in name_tokens(name) if _PRODUCT.search(word)}
+    if not (own or is_price(name)):
+        return None
+    wanted = own or product_words(objective)
+    for table, entries in _tables(item):
+        key = next((key for key in entries if wanted and wanted <= set(name_tokens(key))), None)
+        if key is not None and (piece := fit(entries[key], shape, place.below(table).below(key))):
+            return piece
+    return None
+
+
+def _tables(item: Item) -> Iterator[tuple[str, dict[str, JSON]]]:
+    for key, value in item.record.items():
+        if isinstance(value, dict) and is_price(key):
+            yield key, value
+
+
+def stated_words(item: Item) -> str:
+    """Every string of an item's record, for judging what it is about."""
+    return " . ".join(_strings(dict(item.record)))
+
+
+def _strings(value: JSON) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            yield key.replace("_", " ")
+            yield from _strings(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _strings(part)
+
+
+def stems_of(item: Item) -> frozenset[str]:
+    return frozenset(stem(word) for word in tokens(stated_words(item)))

@@ -1,0 +1,123 @@
+"""The records that answer a demand, each filled field by field from everything found about one thing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from orchestra.planning.demands import Demand, bare, identity
+from orchestra.planning.entities import Entity
+from orchestra.planning.objective import Objective, selecting, topic
+from orchestra.planning.words import content_stems, stem, stems
+from orchestra.protocol import Source
+from orchestra.schema import Field, Scalar, is_free_text
+from orchestra.synthesis.evidence import Item
+from orchestra.synthesis.fitting import Piece, joined
+from orchestra.synthesis.linkage import Thing, found_things, named_things
+from orchestra.synthesis.lookup import find_field, stated_words
+from orchestra.synthesis.support import normalised, supports
+
+MAX_ROWS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One filled record: its `piece`, and what it is about."""
+
+    name: str
+    piece: Piece
+    entity: Entity | None = None
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        return tuple(sorted({source.step for source in self.piece.sources.values()}))
+
+
+def rows_of(demand: Demand, objective: Objective, items: Sequence[Item]) -> tuple[Row, ...]:
+    """The rows of a demand: for things asked by name in that order, else best first."""
+    own = [item for item in items if item.channel == demand.channel]
+    make: Callable[[Demand, Objective, Sequence[Item]], Iterator[Row]] = _linked if demand.channel == "web" else _listed
+    return tuple(make(demand, objective, own))[:MAX_ROWS]
+
+
+def _linked(demand: Demand, objective: Objective, items: Sequence[Item]) -> Iterator[Row]:
+    if demand.entity or objective.entities:
+        for thing in named_things(objective, items, demand):
+            if (row := _row(thing, demand, objective)) and _says_more(row, demand):
+                yield row
+        return
+    for thing in found_things(objective, items, demand):
+        if (row := _row(thing, demand, objective)) and _answers(row, demand):
+            yield row
+
+
+def _row(thing: Thing, demand: Demand, objective: Objective) -> Row | None:
+    pieces: dict[str, Piece] = {}
+    for part in demand.record.fields:
+        found = (find_field(item, part, demand, objective) for item in thing.items)
+        if piece := next((piece for piece in found if piece), None) or _own_name(part, thing, demand):
+            pieces[part.name] = piece
+    piece = joined(pieces)
+    return Row(thing.name, piece, thing.entity) if piece else None
+
+
+def _own_name(part: Field, thing: Thing, demand: Demand) -> Piece | None:
+    """The name of a thing from the title of its page, where the record itself does not say it."""
+    if part.name != identity(demand.record) or thing.entity is None or thing.entity.number is not None:
+        return None
+    for item in thing.items:
+        if item.hit and supports(item.title, thing.entity.name):
+            source = Source(step=item.hit.step, pointer=f"{item.hit.pointer}/title")
+            return Piece(thing.entity.name, {"": source})
+    return None
+
+
+def _says_more(row: Row, demand: Demand) -> bool:
+    """A row that holds only the name of what was asked about says nothing."""
+    own = identity(demand.record)
+    values = row.piece.value if isinstance(row.piece.value, dict) else {}
+    return any(name != own for name in values) or len(demand.record.fields) == 1
+
+
+def _answers(row: Row, demand: Demand) -> bool:
+    """Most of what was asked of every record is there."""
+    required = [part.name for part in demand.record.fields if part.required and not is_free_text(bare(part.shape))]
+    values = row.piece.value if isinstance(row.piece.value, dict) else {}
+    return 2 * sum(name in values for name in required) >= len(required)
+
+
+def _listed(demand: Demand, objective: Objective, items: Sequence[Item]) -> Iterator[Row]:
+    """Posts, search hits and readings: each is a row of its own, said once."""
+    seen: set[str] = set()
+    for item in items:
+        if not _is_about(item, demand, objective):
+            continue
+        thing = Thing(item.title or item.pointer, (item,), item.asked)
+        row = _row(thing, demand, objective)
+        key = normalised(stated_words(item))
+        if row and key not in seen:
+            seen.add(key)
+            yield row
+
+
+def _is_about(item: Item, demand: Demand, objective: Objective) -> bool:
+    if demand.channel == "reading":
+        return True
+    said = set(stems(stated_words(item)))
+    if demand.entity or objective.entities:
+        entities = [demand.entity] if demand.entity else objective.entities
+        return any(set(stems(entity.name)) <= said for entity in entities if entity)
+    asked = {stem(word) for word in topic(objective, selecting(objective), asking_for_posts=demand.channel == "posts")}
+    return not asked or len(asked & said) * 2 >= len(asked)
+
+
+def label_of(name: str) -> str:
+    """A key as people read it."""
+    return name.replace("_", " ")
+
+
+def is_plain(part: Field) -> bool:
+    return isinstance(bare(part.shape), Scalar)
+
+
+__all__ = ["Row", "content_stems", "label_of", "rows_of"]
