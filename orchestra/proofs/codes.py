@@ -167,6 +167,7 @@ class Code(str, Enum):  # noqa: UP042 - StrEnum cannot carry the rest of the row
         "unverifiable",
         "a local step is cited for something else than free text",
     )
+    TOO_MUCH_TO_CHECK = "too_much_to_check", "provenance", "unverifiable", "more cited text than an auditor compares"
     PROVENANCE_DANGLING = (
         "provenance_dangling",
         "provenance",

@@ -71,7 +71,7 @@ class Audit:
 
     @property
     def refuted(self) -> bool:
-        return any(finding.outcome == "refuted" for finding in self.findings)
+        return is_refuted(self.findings)
 
     @property
     def sourced_pointers(self) -> frozenset[str]:
@@ -131,5 +131,5 @@ def _line(finding: Finding) -> str:
     return f"{finding.outcome}: {finding.code.value}{where}{what}: {finding.code.meaning}{more}"
 
 
-def refuted(findings: Iterable[Finding]) -> bool:
+def is_refuted(findings: Iterable[Finding]) -> bool:
     return any(finding.outcome == "refuted" for finding in findings)
