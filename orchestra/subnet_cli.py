@@ -29,7 +29,9 @@ app = typer.Typer(
     name="subnet", no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=__doc__, epilog=EPILOG
 )
 
-Netuid = Annotated[int, typer.Option("--netuid", min=1, max=65535, help="The Orchestra subnet on that network.")]
+Netuid = Annotated[
+    int, typer.Option("--netuid", envvar="BT_NETUID", min=1, max=65535, help="The Orchestra subnet on that network.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the calls and send nothing.")]
 DevKey = Annotated[
     str | None,

@@ -2,7 +2,8 @@
 
 The walk of a new miner begins here, so every command shows what it is about to use (files, cost, balance) before it
 acts, does nothing twice, and ends a failure in one line that says what to type next. Words that recover a key are
-printed only on request. Nothing of bittensor is imported before it is needed: `--help` stays instant.
+printed only on request. Nothing of bittensor is imported before it is needed: `--help` stays instant. The command line
+mounts it with `cli.add_typer(wallet_cli.app)`, which puts both commands at the top.
 """
 
 from __future__ import annotations
@@ -132,7 +133,9 @@ def list_(path: WalletPath = "~/.bittensor/wallets", as_json: AsJson = False) ->
 
 @app.command("register")
 def register(
-    netuid: Annotated[int, typer.Option("--netuid", min=0, max=65535, help="Subnet to register on.")],
+    netuid: Annotated[
+        int, typer.Option("--netuid", envvar="BT_NETUID", min=0, max=65535, help="Subnet to register on.")
+    ],
     network: Network = "finney",
     name: WalletName = "default",
     hotkey: WalletHotkey = "default",

@@ -25,7 +25,9 @@ class ChainUnreachable(ChainError):
     """The endpoint refused, vanished, or does not speak the chain's protocol."""
 
     def __init__(self, network: str, reason: str) -> None:
-        super().__init__(f"Chain {network} is unreachable ({reason}): check --network, or start it with: orchestra up")
+        local = network.startswith("orchestra-local")
+        hint = "start it with: orchestra up" if local else "check --network and the connection, then try again"
+        super().__init__(f"Chain {network} is unreachable ({reason.partition('; start it with')[0]}): {hint}")
 
 
 class ChainTimeout(ChainUnreachable):
