@@ -11,7 +11,7 @@ import logging
 import secrets
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -125,7 +125,7 @@ class Neuron:
 
 
 @asynccontextmanager
-async def started(settings: NeuronSettings) -> AsyncIterator[Neuron]:
+async def started(settings: NeuronSettings) -> AsyncGenerator[Neuron]:
     """Open everything a neuron needs, and close it in reverse.
 
     Raises:
@@ -212,7 +212,7 @@ async def until_stopped(work: Coroutine[Any, Any, None]) -> None:
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
+def one_line_errors() -> Generator[None]:
     """End the process as an operator expects: what we foresaw is one line on stderr and exit code 1."""
     try:
         yield

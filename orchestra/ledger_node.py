@@ -81,6 +81,17 @@ class LedgerNode:
             self._earlier.popitem(last=False)
         return earlier
 
+    def first(self, entry_id: str) -> SubnetEntry:
+        """An entry as this log has it for the first time.
+
+        Raises:
+            KeyError: it never had it.
+        """
+        found = next((entry for entry in self._log if entry.id == entry_id), None)
+        if found is None:
+            raise KeyError(f"the Ledger never held an entry {entry_id!r}")
+        return found
+
     async def commit(self, entries: Sequence[SubnetEntry], *, block: int) -> LedgerView:
         """Append changes as the committing node.
 

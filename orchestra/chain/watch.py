@@ -1,4 +1,4 @@
-"""Keeps a neuron's view of its subnet: one reader that follows the blocks, and many users that never wait for the chain.
+"""Keeps a neuron's view of its subnet: one reader follows the blocks, and many users never wait for the chain.
 
 Whoever needs the metagraph takes the latest snapshot with its age; how old is too old is the user's rule. Trouble with
 the chain is logged once when it starts and once when it ends, and is never fatal by itself: a neuron that dies with its

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ledger.canonical import canonical
-from orchestra.chain import create_wallet, list_wallets, wallet_address
+from orchestra.chain import create_wallet, dev_signer, list_wallets, wallet_address
 from orchestra.devnet.entries import devnet_entries
 from orchestra.devnet.processes import Child, Processes
+from orchestra.devnet.subnets.__main__ import DEFAULT_KEY_URI, DEFAULT_KEYS
 from orchestra.settings import local_file
 
 NETUID = 2
@@ -25,6 +26,12 @@ TEMPO = 10
 STAKE_RAO = 10_000 * 10**9
 FAUCET_RAO = 1_000_000 * 10**9
 PASSWORDLESS = None
+ATLAS_HOTKEY = dev_signer(DEFAULT_KEY_URI).ss58_address
+SECRETS: Mapping[str, str] = {
+    "desearch": "ORCHESTRA_KEY_SN22",
+    "data-universe": "ORCHESTRA_KEY_SN13",
+    "chutes": "ORCHESTRA_KEY_SN64",
+}
 SUBNETS: Mapping[str, int] = {"desearch": 22, "data-universe": 13, "chutes": 64, "atlas": 129}
 
 
@@ -133,6 +140,7 @@ class LocalNetwork:
         self.settings = self._settings()
         self.progress("wallets")
         self._make_wallets()
+        self.settings["ledger_committer"] = self.address(self.validators[0].name)
         await self._start_chain()
         await self._start_subnets()
         self._write_shared_files()
@@ -149,8 +157,8 @@ class LocalNetwork:
             return known
         names = [spec.name for spec in (*self.validators, *self.miners)]
         ports = free_ports({spec.name: spec.host for spec in (*self.validators, *self.miners)})
-        subnets = {f"{name}": free_port("127.0.0.1") for name in SUBNETS}
-        controls = {f"{name}": free_port("127.0.0.1") for name in SUBNETS}
+        subnets = {name: free_port("127.0.0.1") for name in (*SUBNETS, "web")}
+        controls = {name: free_port("127.0.0.1") for name in SUBNETS}
         gateway = free_port("127.0.0.1")
         return {
             "netuid": NETUID,
@@ -161,12 +169,13 @@ class LocalNetwork:
             "gateway_port": gateway,
             "gateway": f"http://127.0.0.1:{gateway}",
             "names": names,
+            "wallets": str(self.layout.wallets),
         }
 
     def _make_wallets(self) -> None:
         wallets = str(self.layout.wallets)
         known = {wallet.name for wallet in list_wallets(wallets)}
-        for name in ("owner", "faucet", "atlas", *self.settings["names"]):
+        for name in ("owner", "faucet", *self.settings["names"]):
             if name not in known:
                 create_wallet(name, "default", wallets, password=PASSWORDLESS)
 
@@ -195,7 +204,7 @@ class LocalNetwork:
             "commit_reveal_weights_enabled": False,
             "max_validators": 16,
         }
-        atlas = {"hotkey": self.address("atlas"), "coldkey": self.address("atlas", "coldkey"), "stake_rao": 0}
+        atlas = {"hotkey": ATLAS_HOTKEY, "coldkey": self.address("owner", "coldkey")}
         others = [{**owner, "netuid": n, "neurons": [atlas] if n == SUBNETS["atlas"] else []} for n in SUBNETS.values()]
         return {
             "name": "orchestra-local",
@@ -224,19 +233,33 @@ class LocalNetwork:
     # the subnets
 
     async def _start_subnets(self) -> None:
+        self.progress("local web")
+        await self._start_service("web", [])
         for name in SUBNETS:
             self.progress(name)
-            await self.start_subnet(name)
+            await self._start_service(name, self._service_arguments(name))
 
-    async def start_subnet(self, name: str) -> Child:
-        raise NotImplementedError(name)
+    def _service_arguments(self, name: str) -> list[str]:
+        return [
+            *("--control-port", str(self.settings["controls"][name])),
+            *("--web", f"http://127.0.0.1:{self.settings['subnets']['web']}"),
+            *("--state", str(self.layout.data(name))),
+        ]
+
+    async def _start_service(self, name: str, arguments: list[str]) -> Child:
+        port = str(self.settings["subnets"][name])
+        return await self.processes.start(name, "orchestra.devnet.subnets", [name, "--port", port, *arguments])
+
+    def control(self, name: str) -> str:
+        """The control URL of a local subnet: latency, errors, outage, schema."""
+        return f"http://127.0.0.1:{self.settings['controls'][name]}"
 
     def _write_shared_files(self) -> None:
-        origins = {name: f"http://127.0.0.1:{port}" for name, port in self.settings["subnets"].items()}
-        entries = devnet_entries(origins, self.address("atlas"))
+        origins = {name: f"http://127.0.0.1:{self.settings['subnets'][name]}" for name in SUBNETS}
         if not self.layout.ledger.exists():
+            entries = devnet_entries(origins, ATLAS_HOTKEY)
             self.layout.ledger.write_bytes(canonical([entry.model_dump(mode="json") for entry in entries]))
-        keys = {name: {"key": key, "origin": origins[entry]} for entry, (name, key) in LOCAL_KEYS.items()}
+        keys = {name: {"key": DEFAULT_KEYS[entry], "origin": origins[entry]} for entry, name in SECRETS.items()}
         write_private(self.layout.keys, keys)
         for spec in self.miners:
             if spec.without_keys:
@@ -260,19 +283,11 @@ class LocalNetwork:
         ]
         if spec == self.validators[0]:
             arguments += ["--gateway.port", str(self.settings["gateway_port"])]
-            arguments += ["--canary.control", f"http://127.0.0.1:{self.settings['controls']['atlas']}"]
+            arguments += ["--canary.control", self.control("atlas")]
         return [*arguments, *spec.flags]
 
     def _process_table(self) -> dict[str, int]:
         return {name: child.pid for name, child in self.processes.children.items()}
-
-
-LOCAL_KEYS: Mapping[str, tuple[str, str]] = {
-    "desearch": ("ORCHESTRA_KEY_SN22", "local-desearch-key"),
-    "data-universe": ("ORCHESTRA_KEY_SN13", "local-data-universe-key"),
-    "chutes": ("ORCHESTRA_KEY_SN64", "local-chutes-key"),
-}
-"""What the local subnets take for a key: not secrets, they open nothing but these processes."""
 
 
 def write_private(path: Path, document: Any) -> None:

@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import ValidationError
 
 from ledger.canonical import StrictJSONError, as_object, parse_strict
-from orchestra.gateway.backend import Backend, NobodyAnswered
+from orchestra.gateway.backend import Backend, Emit, NobodyAnswered
 from orchestra.gateway.messages import ObjectiveRequest, Progress
 from orchestra.protocol import MAX_REQUEST_BYTES
 from orchestra.schema import TargetSchema, TargetSchemaError
@@ -64,7 +64,7 @@ def create_app(backend: Backend, *, most_at_once: int = 32) -> FastAPI:
         if NDJSON in request.headers.get("accept", ""):
             return StreamingResponse(_stream(backend, asked, places), media_type=NDJSON)
         async with places:
-            return Response(await _answer(backend, asked, lambda _: None), media_type="application/json")
+            return Response(await _answer(backend, asked, _ignore), media_type="application/json")
 
     @app.get("/v1/status")
     async def status() -> Response:
@@ -75,6 +75,10 @@ def create_app(backend: Backend, *, most_at_once: int = 32) -> FastAPI:
         return JSONResponse({"role": "gateway", "ready": True})
 
     return app
+
+
+def _ignore(_: Progress) -> None:
+    return None
 
 
 async def _read(request: Request) -> ObjectiveRequest:
@@ -94,7 +98,7 @@ async def _read(request: Request) -> ObjectiveRequest:
     return asked
 
 
-async def _answer(backend: Backend, asked: ObjectiveRequest, emit: Any) -> str:
+async def _answer(backend: Backend, asked: ObjectiveRequest, emit: Emit) -> str:
     try:
         return (await backend.answer(asked, emit)).model_dump_json()
     except NobodyAnswered as error:

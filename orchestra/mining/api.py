@@ -29,10 +29,9 @@ def create_app(miner: Miner, signed: SignedRequests, *, ready: Callable[[], bool
     """The app for one miner. `ready`: does it see the chain?"""
     app = FastAPI(title="Orchestra miner", docs_url=None, redoc_url=None, openapi_url=None)
     install_problems(app)
-    Call = Annotated[SignedCall, Depends(signed)]
 
     @app.post("/v1/challenge")
-    async def challenge(call: Call) -> Response:
+    async def challenge(call: Annotated[SignedCall, Depends(signed)]) -> Response:
         synapse = read(OrchestraSynapse, call)
         try:
             answer = await miner.challenge(synapse, request_digest=call.request_digest, validator=call.hotkey)
@@ -45,18 +44,18 @@ def create_app(miner: Miner, signed: SignedRequests, *, ready: Callable[[], bool
         return wire(answer)
 
     @app.post("/v1/evidence")
-    async def evidence(call: Call) -> Response:
+    async def evidence(call: Annotated[SignedCall, Depends(signed)]) -> Response:
         try:
             return wire(await miner.reveal(read(EvidenceRequest, call), validator=call.hotkey))
         except EvidenceMissing:
             raise Refused(NO_EVIDENCE) from None
 
     @app.post("/v1/ledger-audit")
-    async def ledger_audit(call: Call) -> Response:
+    async def ledger_audit(call: Annotated[SignedCall, Depends(signed)]) -> Response:
         return wire(miner.ledger_audit(read(LedgerAuditRequest, call)))
 
     @app.post("/v1/quote")
-    async def quote(call: Call) -> Response:
+    async def quote(call: Annotated[SignedCall, Depends(signed)]) -> Response:
         return wire(miner.quote(read(QuoteRequest, call)))
 
     @app.get("/v1/health")

@@ -1,5 +1,6 @@
-"""From evidence to components: what one answer, one trap and one Ledger audit say about a miner. Pure, so that two
-validators with the same evidence record the same events.
+"""From evidence to components: what one answer, one trap and one Ledger audit say about a miner.
+
+Pure, so that two validators with the same evidence record the same events.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def challenge_event(
     planner: Planner,
     tao_usd: Decimal | None,
 ) -> ScoreEvent:
-    """The five components of orchestration from one audited answer. `ledger` is the view the challenge was drawn from."""
+    """The five components of orchestration from one audited answer; `ledger` is the view it was drawn from."""
     audit, response = answered.audit, answered.audit.response
     if response is None:
         refused = no_answer(challenge, miner=miner, block=block, why="; ".join(audit.reasons()[:3]) or "not readable")
@@ -102,7 +103,7 @@ def trap_event(
 def ledger_audit_event(
     nonce: str, views: tuple[EntryView, ...] | None, *, asked: tuple[str, ...], miner: str, block: int, ours: LedgerView
 ) -> ScoreEvent:
-    """Freshness from the miner's own view: the share of the asked entries that it holds as we do. None: no valid answer."""
+    """Freshness from the miner's own view: the share of asked entries that it holds as we do (`views` None: none)."""
     theirs = {view.entry: view.digest for view in views or ()}
     right = [name for name in asked if theirs.get(name) == _digest(ours, name)]
     wrong = sorted(set(asked) - set(right))

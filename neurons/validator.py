@@ -1,0 +1,174 @@
+"""The validator: `python neurons/validator.py --netuid N --network NAME --wallet.name NAME --wallet.hotkey KEY`.
+
+Opens its keys, its databases and its chain; challenges miners on the public schedule, audits and scores them, sets
+weights once a tempo, serves the Ledger, and opens a gateway where it is asked to. SIGTERM exits 0 when what is under
+way is written down; started again, it goes on where it was.
+"""
+
+try:
+    import orchestra as _installed
+except ModuleNotFoundError:
+    raise SystemExit("Orchestra is not installed here: run ./scripts/demo once, then use .venv/bin/python") from None
+
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Annotated
+
+import typer
+from starlette.types import ASGIApp
+
+from ledger.database import sqlite_url
+from ledger.entry import SubnetEntry
+from neurons.running import Neuron, announce, log_to_stderr, one_line_errors, started, until_stopped
+from orchestra import settings as options
+from orchestra.chain import verify_signature
+from orchestra.chain.watch import Sight
+from orchestra.devnet.canary import CANARY_ENTRY, AtlasCanary
+from orchestra.gateway.api import create_app as create_gateway
+from orchestra.gateway.backend import rao
+from orchestra.gateway.network import NetworkBackend
+from orchestra.peers import Peer
+from orchestra.planning import RetrievalPlanner
+from orchestra.protocol import MAX_REQUEST_BYTES
+from orchestra.transport import Address, OutboundClient, run, serving
+from orchestra.validation.api import ValidatorServices, create_app
+from orchestra.validation.auditing import Auditor
+from orchestra.validation.chain_weights import ChainWeights
+from orchestra.validation.challenges import load_domains
+from orchestra.validation.store import ValidationStore
+from orchestra.validation.validator import Validator
+from orchestra.validation.weights import WeightSetter
+from orchestra.wallet_cli import Network, WalletHotkey, WalletName, WalletPath
+
+assert _installed
+
+GatewayPort = Annotated[
+    int, typer.Option("--gateway.port", min=-1, max=65535, help="Serve a gateway on this port of 127.0.0.1; -1: none.")
+]
+CanaryControl = Annotated[
+    str, typer.Option("--canary.control", help="Control URL of the canary subnet, where this validator runs one.")
+]
+MaxCost = Annotated[str, typer.Option("--challenge.max-cost", help="Most a miner may spend on a challenge, in TAO.")]
+
+
+def main(
+    netuid: options.Netuid = 2,
+    network: Network = "finney",
+    wallet_name: WalletName = "default",
+    wallet_hotkey: WalletHotkey = "default",
+    wallet_path: WalletPath = "~/.bittensor/wallets",
+    axon_ip: options.AxonIp = options.EVERY_ADDRESS,
+    axon_external_ip: options.AxonExternalIp = "",
+    axon_port: options.AxonPort = 8092,
+    data: options.DataDir = None,
+    ledger_seed: options.LedgerSeed = None,
+    ledger_committer: options.LedgerCommitter = "",
+    ledger_follow: options.LedgerFollow = True,
+    keys: options.KeysFile = None,
+    tao_usd: options.TaoUsd = options.DEFAULT_TAO_USD,
+    gateway_port: GatewayPort = -1,
+    canary_control: CanaryControl = "",
+    max_cost: MaxCost = "0.01",
+    debug: options.Debug = False,
+) -> None:
+    """Validate on Orchestra: challenge miners, audit their proofs, score them, set weights."""
+    log_to_stderr(debug=debug)
+    with one_line_errors():
+        settings = options.neuron_settings(
+            netuid=netuid,
+            network=network,
+            wallet=(wallet_name, wallet_hotkey, wallet_path),
+            axon=(axon_ip, axon_external_ip, axon_port),
+            data=data,
+            ledger_seed=ledger_seed,
+            ledger_committer=ledger_committer,
+            ledger_follow=ledger_follow,
+            keys=keys,
+            tao_usd=tao_usd,
+        )
+        run(validate(settings, gateway_port=gateway_port, canary_control=canary_control, max_cost=rao(max_cost)))
+
+
+async def validate(settings: options.NeuronSettings, *, gateway_port: int, canary_control: str, max_cost: int) -> None:
+    """Run one validator until it is told to stop."""
+    async with AsyncExitStack() as stack:
+        neuron = await stack.enter_async_context(started(settings))
+        store = await stack.enter_async_context(await ValidationStore.open(sqlite_url(settings.database("validation"))))
+        await neuron.watch.refresh()
+        validator = build(neuron, store, max_cost)
+        if canary_control:
+            http = await stack.enter_async_context(OutboundClient(allow_loopback=True))
+            validator.canary = AtlasCanary(canary_control, partial(first_entry, neuron, CANARY_ENTRY), http)
+        address = await stack.enter_async_context(serving(app(neuron), settings.axon_ip, settings.axon_port))
+        if gateway_port >= 0:
+            gateway = create_gateway(NetworkBackend(validator))
+            await stack.enter_async_context(serving(gateway, "127.0.0.1", gateway_port))
+        announce("validator", neuron.signer.ss58_address, address)
+        await until_stopped(validator.run(partial(follow, neuron, address)))
+
+
+def build(neuron: Neuron, store: ValidationStore, max_cost: int) -> Validator:
+    """The validator's parts over one neuron."""
+    settings = neuron.settings
+    return Validator(
+        signer=neuron.signer,
+        netuid=settings.netuid,
+        chain=neuron.chain,
+        store=store,
+        ledger=neuron.ledger,
+        catch_up=neuron.catch_up,
+        peer=neuron.peer,
+        planner=RetrievalPlanner(),
+        auditor=Auditor(
+            me=neuron.signer.ss58_address,
+            verify=verify_signature,
+            replay=neuron.subnets,
+            metagraph=neuron.chain.metagraph,
+            others=partial(other_validators, neuron),
+            tao_usd=settings.tao_usd,
+        ),
+        setter=WeightSetter(store, ChainWeights(neuron.chain, neuron.signer, settings.netuid)),
+        verify=verify_signature,
+        domains=load_domains(),
+        tao_usd=settings.tao_usd,
+        max_cost=max_cost,
+    )
+
+
+def app(neuron: Neuron) -> ASGIApp:
+    """What this validator serves to other neurons."""
+    services = ValidatorServices(neuron.signer, neuron.ledger, neuron.subnets)
+    return create_app(
+        services,
+        members=neuron.signed(require_permit=False, max_body=MAX_REQUEST_BYTES),
+        validators=neuron.signed(require_permit=True, max_body=MAX_REQUEST_BYTES),
+        ready=lambda: neuron.watch.sight is not None,
+    )
+
+
+async def follow(neuron: Neuron, address: Address, on_block: Callable[[Sight], Awaitable[None]]) -> None:
+    """Follow the chain: keep our address published, then do the validator's work."""
+
+    async def both(sight: Sight) -> None:
+        await neuron.keep_published(address, sight)
+        await on_block(sight)
+
+    await neuron.watch.run(both)
+
+
+def other_validators(neuron: Neuron) -> list[Peer]:
+    """Every other permit holder that serves."""
+    sight = neuron.watch.sight
+    rows = sight.members.permit_holders() if sight else ()
+    peers = (Peer.of(row, neuron.client) for row in rows if row.hotkey != neuron.signer.ss58_address)
+    return [peer for peer in peers if peer is not None]
+
+
+def first_entry(neuron: Neuron, entry_id: str) -> SubnetEntry:
+    """An entry as this Ledger began with it."""
+    return neuron.ledger.first(entry_id)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,142 @@
+"""The gateway of a validator: organic objectives take the way of synthetic ones, to the best miners first.
+
+An objective goes to the best miner and, when that gives nothing usable, to the runner-up; to nobody else (DESIGN §6).
+The answer is audited like any other, and what was found is told to the user.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from orchestra.chain.types import Metagraph
+from orchestra.gateway.backend import Emit, NobodyAnswered, rao, to_result
+from orchestra.gateway.messages import ObjectiveRequest, ObjectiveResult, Progress, Verification
+from orchestra.peers import Peer, PeerFailed
+from orchestra.proofs import Audit
+from orchestra.protocol import OrchestraSynapse
+from orchestra.validation.components import COMPONENTS, WEIGHTS, Score, shares
+from orchestra.validation.validator import Validator
+from orchestra.validation.weight_beat import ALARM_AFTER_TEMPOS, tempos_since_weights
+
+MOST_MINERS_ASKED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkBackend:
+    """Answers through the network of one validator."""
+
+    validator: Validator
+    clock: Callable[[], float] = time.monotonic
+
+    async def answer(self, request: ObjectiveRequest, emit: Emit) -> ObjectiveResult:
+        began = self.clock()
+        failures: list[str] = []
+        for peer in await self._best():
+            emit(self._progress("asking", f"asking {peer.hotkey}", began))
+            synapse = self._synapse(request)
+            try:
+                response = await self.validator.ask(peer, synapse)
+            except PeerFailed as error:
+                failures.append(f"{peer.hotkey}: {error}")
+                continue
+            emit(self._progress("answered", f"answered in {response.elapsed_ms} ms", began))
+            emit(self._progress("auditing", "checking every claim", began))
+            answered = await self.validator.auditor.judge(peer, synapse, response, ledger=self.validator.ledger)
+            audit = answered.audit
+            if audit.response is None or audit.refuted:
+                failures.append(f"{peer.hotkey}: {'; '.join(audit.reasons()[:2]) or 'not readable'}")
+                continue
+            return to_result(request, audit.response, response.elapsed_ms, verification(audit))
+        raise NobodyAnswered("; ".join(failures) or "no miner serves on this subnet yet: try again in a minute")
+
+    async def _best(self) -> list[Peer]:
+        """The miners to ask, best score first; before there are scores, whoever serves."""
+        hotkeys = [each.hotkey for each in await self.validator.scores() if not each.refuted]
+        sight = self.validator.sight
+        if not hotkeys and sight is not None:
+            hotkeys = [each.hotkey for each in sight.members.neurons if not each.permit]
+        peers = (self.validator.peer(hotkey) for hotkey in hotkeys)
+        return [peer for peer in peers if peer is not None][:MOST_MINERS_ASKED]
+
+    def _synapse(self, request: ObjectiveRequest) -> OrchestraSynapse:
+        sight = self.validator.sight
+        if sight is None:
+            raise NobodyAnswered("this validator has not seen the chain yet: try again in a few seconds")
+        return OrchestraSynapse(
+            challenge_id="0x" + secrets.token_hex(32),
+            objective=request.objective,
+            target_schema=request.target_schema,
+            deadline_ms=request.deadline_ms,
+            issued_block=sight.block.number,
+            beacon=sight.block.hash,
+            max_cost=rao(request.max_cost_tao),
+            ledger_version=self.validator.ledger.view.version,
+            tag="0x" + secrets.token_hex(32),
+        )
+
+    def _progress(self, stage: Any, message: str, began: float) -> Progress:
+        return Progress(stage=stage, message=message, at_ms=int((self.clock() - began) * 1000))
+
+    async def status(self) -> dict[str, Any]:
+        """Block, Ledger, every miner's score by component, weights and how they were set."""
+        validator = self.validator
+        scores = await validator.scores()
+        attempts = await validator.store.weight_attempts()
+        tempo = validator.current_tempo
+        since = tempos_since_weights(tempo.index, attempts) if tempo else None
+        sight = validator.sight
+        return {
+            "role": "validator",
+            "hotkey": validator.signer.ss58_address,
+            "block": sight.block.number if sight else None,
+            "tempo": asdict(tempo) if tempo else None,
+            "ledger_version": validator.ledger.view.version,
+            "component_weights": dict(WEIGHTS),
+            "scores": [score_document(each) for each in scores],
+            "shares": shares(scores),
+            "weight_attempts": [asdict(each) for each in attempts[:10]],
+            "tempos_since_weights": since,
+            "alarm": since is not None and since >= ALARM_AFTER_TEMPOS,
+            "neurons": _neurons(sight.members) if sight else [],
+        }
+
+
+def verification(audit: Audit) -> Verification:
+    """An audit in a user's words."""
+    findings = tuple(each.to_json() for each in audit.findings if each.outcome != "verified" and each.check != "anchor")
+    verdict = "refuted" if audit.refuted else "partly verified" if findings else "verified"
+    return Verification(verdict=verdict, hash_credit=float(audit.hash_credit()), findings=findings[:20])
+
+
+def score_document(each: Score) -> dict[str, Any]:
+    """A score with everything it was made of."""
+    return {
+        "hotkey": each.hotkey,
+        "total": each.total,
+        "orchestration": each.orchestration,
+        "ledger": each.ledger,
+        "refuted": each.refuted,
+        "components": {name: asdict(each.components[name]) for name in COMPONENTS},
+        "reasons": list(each.reasons),
+    }
+
+
+def _neurons(members: Metagraph) -> list[dict[str, Any]]:
+    return [
+        {
+            "uid": each.uid,
+            "hotkey": each.hotkey,
+            "permit": each.permit,
+            "axon": each.axon,
+            "stake_rao": str(each.stake_rao),
+            "incentive": each.incentive,
+            "dividends": each.dividends,
+            "emission_rao": str(each.emission_rao),
+            "last_update": each.last_update,
+        }
+        for each in members.neurons
+    ]

@@ -1,0 +1,104 @@
+"""Joins the audit (`orchestra.proofs`) to the world of one validator: its own calls, its chain, the other validators.
+
+Two validators reach the same audit from the same evidence because everything that differs between them is a port here,
+and everything they decide by chance follows from a seed that is fresh for every challenge.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from ledger.types import Verify
+from ledger.view import OperationRef
+from orchestra.chain.errors import ChainError
+from orchestra.chain.types import Metagraph
+from orchestra.ledger_node import LedgerNode
+from orchestra.peers import Peer, PeerFailed
+from orchestra.proofs import AuditPolicy, AuditPorts, EvidenceUnavailable, Issued, Replay, audit
+from orchestra.protocol import Evidence, EvidenceRequest, OrchestraSynapse, ReplayRequest
+from orchestra.transport import SignedResponse
+from orchestra.validation.api import verdict_payload
+from orchestra.validation.scoring import Answered
+
+REPLAY_BUDGET_RAO = 5_000_000
+REPLAYS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Auditor:
+    """Audits answers for one validator. `others` are the other validators to confirm a mismatch with."""
+
+    me: str
+    verify: Verify
+    replay: Replay
+    metagraph: Callable[[int], Awaitable[Metagraph]]
+    others: Callable[[], list[Peer]]
+    tao_usd: Decimal
+
+    async def judge(
+        self, peer: Peer, synapse: OrchestraSynapse, response: SignedResponse, *, ledger: LedgerNode
+    ) -> Answered:
+        """Audit one raw answer to `synapse` from `peer`. Never raises for anything the miner did."""
+        issued = Issued(
+            synapse=synapse,
+            request_digest=response.request_digest,
+            miner=peer.hotkey,
+            validator=self.me,
+            sent_ms=_now_ms() - response.elapsed_ms,
+            elapsed_ms=response.elapsed_ms,
+        )
+        ports = AuditPorts(
+            verify=self.verify,
+            ledgers=ledger,
+            is_registered=self._is_registered,
+            replay=self.replay,
+            confirm=self._confirm,
+            now_ms=_now_ms,
+        )
+        policy = AuditPolicy(
+            seed=secrets.token_bytes(32), replays=REPLAYS, replay_budget=REPLAY_BUDGET_RAO, tao_usd=self.tao_usd
+        )
+        return Answered(await audit(response.body, issued, _Miner(peer), ports, policy), response.elapsed_ms)
+
+    async def _is_registered(self, netuid: int, hotkey: str, /) -> bool | None:
+        try:
+            return (await self.metagraph(netuid)).by_hotkey(hotkey) is not None
+        except ChainError:
+            return None
+
+    async def _confirm(self, ref: OperationRef, query: Mapping[str, Any], ledger_version: str, /) -> str | None:
+        """The first word that another validator gives, checked to be its own."""
+        asked = ReplayRequest(
+            entry=ref.entry.id, operation=ref.operation.name, query=dict(query), ledger_version=ledger_version
+        )
+        for other in self.others():
+            try:
+                verdict = await other.replay(asked)
+            except PeerFailed:
+                continue
+            payload = verdict_payload(asked, verdict.response_hash)
+            if self.verify(other.hotkey, payload, bytes.fromhex(verdict.signature[2:])):
+                return verdict.response_hash
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Miner:
+    """Where the evidence of an answer comes from."""
+
+    peer: Peer
+
+    async def __call__(self, request: EvidenceRequest, /) -> Evidence:
+        try:
+            return await self.peer.evidence(request)
+        except PeerFailed as error:
+            raise EvidenceUnavailable(str(error)) from error
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

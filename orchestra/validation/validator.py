@@ -1,0 +1,291 @@
+"""A validator's work, block by block: seeds, the Ledger, challenges on the public schedule, Ledger audits, weights.
+
+Everything is decided from block numbers and stored rows, so a validator that was killed goes on where it was: a slot is
+taken before its challenge is sent, an event is written once, a vector is submitted once. A miner can make a challenge
+fail but not the validator: whatever goes wrong in judging one answer ends that challenge, is logged with its trace, and
+says nothing about the miner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Protocol
+
+from ledger.canonical import leaf_hash, merkle_root
+from ledger.entry import SubnetEntry
+from ledger.types import Signer, Verify
+from orchestra.chain.types import BlockRef, Metagraph, TxOutcome
+from orchestra.chain.watch import Sight
+from orchestra.ledger_node import LedgerNode
+from orchestra.mining.service import audit_payload
+from orchestra.peers import Peer, PeerFailed
+from orchestra.planning import Planner
+from orchestra.protocol import LedgerAuditRequest, OrchestraSynapse, QuoteRequest
+from orchestra.transport import SignedResponse
+from orchestra.validation import scoring
+from orchestra.validation.auditing import Auditor
+from orchestra.validation.challenges import Challenge, Domain, draw
+from orchestra.validation.components import Score, ScoreEvent, score
+from orchestra.validation.schedule import SCORING_WINDOW_TEMPOS, Slot, Tempo, schedule, tempo_at
+from orchestra.validation.seeds import SECRET_BYTES, challenge_dice, commitment
+from orchestra.validation.store import IssuedChallenge, ValidationStore
+from orchestra.validation.weight_beat import due
+from orchestra.validation.weights import WeightSetter
+
+logger = logging.getLogger(__name__)
+
+AUDITED_ENTRIES = 3
+HISTORY_TEMPOS = 200
+MOST_CHALLENGES_AT_ONCE = 32
+
+
+class ValidatorChain(Protocol):
+    """The chain as far as a validator needs it, besides weights."""
+
+    async def block_hash(self, number: int) -> str: ...
+
+    async def metagraph(self, netuid: int, *, block: int | None = None) -> Metagraph: ...
+
+    async def commit(self, wallet: Signer, netuid: int, data: str) -> TxOutcome: ...
+
+
+class Canary(Protocol):
+    """A subnet of the validator's own whose schema changes on a secret schedule."""
+
+    async def change(self, *, drifted: bool) -> SubnetEntry:
+        """Change the service and return the entry that describes it from now on."""
+        ...
+
+
+@dataclass(slots=True)
+class TempoPlan:
+    """What this tempo holds for us."""
+
+    tempo: Tempo
+    beacon: str
+    slots: tuple[Slot, ...]
+    miners: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Validator:
+    """One validator. `peer` finds a neuron by hotkey; `canary` only where it runs one and commits the Ledger."""
+
+    signer: Signer
+    netuid: int
+    chain: ValidatorChain
+    store: ValidationStore
+    ledger: LedgerNode
+    catch_up: Callable[[], Awaitable[None]]
+    peer: Callable[[str], Peer | None]
+    planner: Planner
+    auditor: Auditor
+    setter: WeightSetter
+    verify: Verify
+    domains: Sequence[Domain]
+    tao_usd: Decimal
+    max_cost: int
+    canary: Canary | None = None
+    sight: Sight | None = None
+    _plan: TempoPlan | None = None
+    _group: asyncio.TaskGroup | None = None
+    _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_CHALLENGES_AT_ONCE))
+    _first_block: int | None = None
+
+    async def run(self, follow: Callable[[Callable[[Sight], Awaitable[None]]], Awaitable[None]]) -> None:
+        """Work until cancelled. `follow` calls back at every new block (`ChainWatch.run`)."""
+        abandoned = await self.store.abandon_unanswered()
+        if abandoned:
+            logger.info("%d challenges were interrupted by the last stop; they count for nobody", abandoned)
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            await follow(self.on_block)
+
+    async def on_block(self, sight: Sight) -> None:
+        """Everything that this block asks for. Challenges run beside it, the rest is done when it returns."""
+        self.sight = sight
+        block = sight.block.number
+        if self._first_block is None:
+            oldest = await self.store.events(since=0)
+            self._first_block = min([event.block for event in oldest], default=block)
+        await self.catch_up()
+        plan = await self._tempo_plan(sight)
+        await self._start_challenges(plan, sight)
+        await self._set_weights(plan, block)
+
+    @property
+    def current_tempo(self) -> Tempo | None:
+        """The tempo that the last seen block belongs to."""
+        return self._plan.tempo if self._plan else None
+
+    # once a tempo
+
+    async def _tempo_plan(self, sight: Sight) -> TempoPlan:
+        tempo = tempo_at(sight.block.number, netuid=self.netuid, tempo=sight.members.tempo)
+        if self._plan is not None and self._plan.tempo == tempo:
+            return self._plan
+        beacon = await self.chain.block_hash(tempo.first)
+        members = await self.chain.metagraph(self.netuid, block=tempo.first)
+        validators = {each.hotkey: each.stake_rao for each in members.permit_holders()}
+        miners = tuple(each.hotkey for each in members.neurons if not each.permit)
+        self._plan = TempoPlan(tempo, beacon, schedule(tempo, beacon, validators=validators, miners=miners), miners)
+        await self._commit_seeds(tempo)
+        await self._turn_canary(tempo, sight.block)
+        await self.store.forget_before(tempo.first - HISTORY_TEMPOS * tempo.length)
+        return self._plan
+
+    async def _commit_seeds(self, tempo: Tempo) -> None:
+        """Commit the next tempo's seed before that tempo begins; at the first start this one's too, visibly late."""
+        for index in (tempo.index, tempo.index + 1):
+            await self.store.seed(index, secrets.token_bytes(SECRET_BYTES))
+        known = await self.store.seed_commitments()
+        if all(block is not None for _, block in known.values()):
+            return
+        me = self.signer.ss58_address
+        leaves = [leaf_hash(commitment(me, index, secret).encode()) for index, (secret, _) in known.items()]
+        outcome = await self.chain.commit(self.signer, self.netuid, f"o1|{len(leaves)}:{merkle_root(leaves)}|")
+        if not outcome.ok:
+            logger.warning("the chain did not take our commitment (%s): tried again next tempo", outcome.code)
+            return
+        for index, (_, block) in known.items():
+            if block is None:
+                await self.store.seed_committed(index, tempo.first)
+
+    async def _turn_canary(self, tempo: Tempo, block: BlockRef) -> None:
+        """Change the canary's schema when this tempo's secret says so, and commit the change to the Ledger."""
+        if self.canary is None:
+            return
+        secret = await self.store.seed(tempo.index, secrets.token_bytes(SECRET_BYTES))
+        dice = challenge_dice(secret, beacon="canary", miner=self.signer.ss58_address, slot=0)
+        entry = await self.canary.change(drifted=dice.random() < 0.5)
+        if self.ledger.view.entry(entry.id) != entry:
+            view = await self.ledger.commit([entry], block=block.number)
+            logger.info("the canary changed; the Ledger is now %s", view.version)
+
+    # challenges
+
+    async def _start_challenges(self, plan: TempoPlan, sight: Sight) -> None:
+        block = sight.block.number
+        used = await self.store.slots_used(plan.tempo.index)
+        for slot in plan.slots:
+            mine = slot.validator == self.signer.ss58_address
+            if mine and slot.block <= block and slot.number not in used and self._group is not None:
+                challenge = await self._take(slot, plan, sight)
+                if challenge is not None:
+                    self._group.create_task(self._pursue(challenge, slot.miner, block))
+
+    async def _take(self, slot: Slot, plan: TempoPlan, sight: Sight) -> Challenge | None:
+        """Draw the slot's challenge and write it down; None when it was taken before."""
+        secret = await self.store.seed(plan.tempo.index, secrets.token_bytes(SECRET_BYTES))
+        challenge = draw(
+            challenge_dice(secret, beacon=sight.block.hash, miner=slot.miner, slot=slot.number),
+            domains=self.domains,
+            ledger=self.ledger.view,
+            issued_block=sight.block.number,
+            beacon=sight.block.hash,
+            max_cost=self.max_cost,
+        )
+        row = IssuedChallenge(
+            challenge.synapse.challenge_id,
+            slot.miner,
+            plan.tempo.index,
+            slot.number,
+            sight.block.number,
+            challenge.kind,
+        )
+        return challenge if await self.store.issue(row) else None
+
+    async def _pursue(self, challenge: Challenge, miner: str, block: int) -> None:
+        async with self._places:
+            try:
+                events = [*await self._challenge(challenge, miner, block), await self._audit_ledger(miner, block)]
+            except Exception:  # the one place where a hostile answer could otherwise end the validator
+                logger.exception("judging %s failed; it says nothing about %s", challenge.synapse.challenge_id, miner)
+                return
+        await self.store.record(events, settles=challenge.synapse.challenge_id)
+
+    async def _challenge(self, challenge: Challenge, miner: str, block: int) -> list[ScoreEvent]:
+        """Ask one miner and judge what comes back."""
+        peer = self.peer(miner)
+        if peer is None:
+            return [scoring.no_answer(challenge, miner=miner, block=block, why="it serves nowhere")]
+        ours = self.ledger.view
+        try:
+            response = await self.ask(peer, challenge.synapse)
+        except PeerFailed as error:
+            return [scoring.no_answer(challenge, miner=miner, block=block, why=str(error))]
+        answered = await self.auditor.judge(peer, challenge.synapse, response, ledger=self.ledger)
+        event = scoring.challenge_event(
+            challenge,
+            answered,
+            miner=miner,
+            block=block,
+            ledger=ours,
+            planner=self.planner,
+            tao_usd=self.tao_usd,
+        )
+        read = answered.audit.response
+        theirs = self.ledger.at(read.ledger_version) if read else None
+        trap = scoring.trap_event(challenge, read, miner=miner, block=block, theirs=theirs, ours=ours)
+        return [event] if trap is None else [event, trap]
+
+    async def ask(self, peer: Peer, synapse: OrchestraSynapse) -> SignedResponse:
+        """Quote, then the challenge: the one way in which synthetic and organic work reaches a miner.
+
+        Raises:
+            PeerFailed: no answer, or the miner does not take it.
+        """
+        quote = await peer.quote(
+            QuoteRequest(
+                challenge_id=synapse.challenge_id,
+                target_schema=synapse.target_schema,
+                deadline_ms=synapse.deadline_ms,
+                max_cost=synapse.max_cost,
+            )
+        )
+        if not quote.accepts:
+            raise PeerFailed("declined", quote.reason)
+        return await peer.challenge(synapse)
+
+    async def _audit_ledger(self, miner: str, block: int) -> ScoreEvent:
+        """Ask for the miner's view of a few entries."""
+        ours = self.ledger.view
+        asked = tuple(
+            sorted(secrets.SystemRandom().sample(sorted(ours.entries), min(AUDITED_ENTRIES, len(ours.entries))))
+        )
+        nonce = "0x" + secrets.token_hex(32)
+        peer = self.peer(miner)
+        views = None
+        if peer is not None:
+            try:
+                answer = await peer.ledger_audit(LedgerAuditRequest(entries=asked, nonce=nonce))
+                payload = audit_payload(answer.ledger_version, nonce, answer.entries, miner)
+                if answer.nonce == nonce and self.verify(miner, payload, bytes.fromhex(answer.signature[2:])):
+                    views = answer.entries
+            except PeerFailed as error:
+                logger.debug("no Ledger view from %s: %s", miner, error)
+        return scoring.ledger_audit_event(nonce, views, asked=asked, miner=miner, block=block, ours=ours)
+
+    # scores and weights
+
+    async def scores(self) -> tuple[Score, ...]:
+        """Every current miner's score over the window, best first."""
+        if self._plan is None:
+            return ()
+        tempo = self._plan.tempo
+        since = tempo.first - (SCORING_WINDOW_TEMPOS - 1) * tempo.length
+        events = await self.store.events(since=since)
+        scores = [score(miner, events) for miner in self._plan.miners]
+        return tuple(sorted(scores, key=lambda each: (-each.total, each.hotkey)))
+
+    async def _set_weights(self, plan: TempoPlan, block: int) -> None:
+        attempts = [each for each in await self.store.weight_attempts(8) if each.tempo == plan.tempo.index]
+        scores = await self.scores()
+        verdict = due(plan.tempo, block, attempts=attempts, scores=scores, first_block=self._first_block or block)
+        if verdict.now:
+            await self.setter.set(plan.tempo, scores, block=block)
