@@ -1,14 +1,14 @@
 """Which numbers of a target_schema are computed rather than found, and by which rule.
 
-The words of a key decide, then those of the keys above it, and for a key that says nothing (`answer`, `value`) those of
-the objective. `computations.json` holds the words. The rules:
+The words of a key decide, then those of the keys above it, and for a key that says nothing (`answer`, `value`) those
+of the objective. `computations.json` holds the words. The rules:
 
 | rule | what the number is |
 | --- | --- |
 | min, max, mean, median, sum | that of the comparable figures found (same key, same unit), one for each thing compared |
 | difference | the larger of two figures minus the smaller; of several, the largest minus the smallest |
 | rank | the position of a record's own figure among all, lowest first |
-| undercut | 0.9 times the lowest figure: a newcomer's price, where the objective speaks of something new or of undercutting |
+| undercut | 0.9 times the lowest figure: a newcomer's price, where the objective speaks of something new |
 | premium | 1.1 times the highest figure, where the objective asks for a premium position |
 | middle | the median of the figures: any other recommendation |
 """

@@ -1,9 +1,9 @@
 """What a target_schema asks for, sorted by how it can be had: records to find, numbers to compute, prose to write.
 
-Planner and synthesiser read a schema through these demands, so what is planned for is what is filled. A list of records
-is a `table`; a list of plain values is a `column` of one; a dict is a `map` from things named to values; an object, or
-the root, is one `record`; `cheapest` is the `choice` of one record from the others. A table that only feeds a computation
-or a text is `hidden`.
+Planner and synthesiser read a schema through these demands, so what is planned for is what is filled. A list of
+records is a `table`; a list of plain values is a `column` of one; a dict is a `map` from things named to values; an
+object, or the root, is one `record`; `cheapest` is the `choice` of one record from the others. A table that only feeds
+a computation or a text is `hidden`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _PRICES = Field("pricing", DictOf(AnyShape()))
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """Records that belong at `path`. `entity`: they are about this one thing. `spellings`: (key of the record, name
+    """Records that belong at `path`; `plain`: of each only its one value. `entity`: they are about this one thing. `spellings`: (key of the record, name
     under which to look for it) where the two differ.
     """
 
@@ -56,6 +56,7 @@ class Demand:
     entity: Entity | None = None
     rule: Rule | None = None
     spellings: tuple[tuple[str, str], ...] = ()
+    plain: bool = False
 
     def sought(self, name: str) -> str:
         return dict(self.spellings).get(name, name)
@@ -64,10 +65,10 @@ class Demand:
     def pointers(self) -> tuple[str, ...]:
         """Paths of the leaves it is for, as in `Task.serves`."""
         base = "".join(f"/{part}" for part in self.path)
-        if self.kind in ("table", "map"):
+        if self.kind in ("table", "map", "column"):
             base += "/*"
-        if self.kind in ("column", "hidden"):
-            return (base or "/",)
+        if self.plain or self.kind == "hidden":
+            return (base,)
         return tuple(f"{base}/{part.name}" for part in self.record.fields)
 
 
@@ -135,14 +136,15 @@ def _placed(out: _Sorted, path: Path, part: Field, *, single: bool) -> bool:
             out.prose.append(path)
         case Scalar() if (rule := _computed(path, shape, out.objective)) is not None:
             if shape.kind == "str":
-                out.demands.append(Demand(path[:-1], "choice", Record((part,)), rule=rule))
+                choice = Demand(path[:-1], "choice", Record((part,)), rule=rule, spellings=((part.name, "name"),))
+                out.demands.append(choice)
             else:
                 out.numbers.append(Number(path, shape, rule))
         case ListOf(Record() as item) if not single or _is_asked_list(path, out.objective):
             out.demands.append(Demand(path, "table", item, _channel(path, item, out.objective)))
         case ListOf(item) if not single and not isinstance(bare(item), Record):
             column = Record((Field(singular(path[-1]), item if not isinstance(item, AnyShape) else _TEXT),))
-            out.demands.append(Demand(path, "column", column))
+            out.demands.append(Demand(path, "column", column, plain=True))
         case DictOf() if len(out.objective.entities) > 1:
             out.demands.append(_map(out, path, shape.value))
         case Record():
@@ -239,7 +241,9 @@ def _entity_of(name: str, objective: Objective) -> Entity | None:
 def _map(out: _Sorted, path: Path, value: Shape) -> Demand:
     inner = bare(value)
     name = singular(path[-1]) if path else "value"
-    return Demand(path, "map", inner if isinstance(inner, Record) else Record((Field(name, value),)))
+    if isinstance(inner, Record):
+        return Demand(path, "map", inner)
+    return Demand(path, "map", Record((Field(name, value),)), plain=True)
 
 
 def _channel(path: Path, record: Record, objective: Objective) -> Channel:
@@ -255,7 +259,10 @@ def _channel(path: Path, record: Record, objective: Objective) -> Channel:
 
 def _hidden(out: _Sorted) -> Iterator[Demand]:
     """What nothing visible asks for but a computation or a text needs."""
-    needy = [number.path for number in out.numbers] + [d.path for d in out.demands if d.kind == "choice"]
+    chosen = [
+        (*demand.path, part.name) for demand in out.demands if demand.kind == "choice" for part in demand.record.fields
+    ]
+    needy = [number.path for number in out.numbers] + chosen
     tables = [demand for demand in out.demands if demand.kind in ("table", "map") and demand.channel == "web"]
     if needy and not any(holds_figures(part.shape) for demand in tables for part in demand.record.fields):
         yield Demand(needy[0], "hidden", Record((*_figure_fields(out, needy[0]), _PRICES)))
@@ -265,8 +272,14 @@ def _hidden(out: _Sorted) -> Iterator[Demand]:
 
 
 def _figure_fields(out: _Sorted, path: Path) -> tuple[Field, ...]:
-    chosen = [part for demand in out.demands if demand.kind == "choice" for part in demand.record.fields]
-    fields = {part.name: part for part in chosen if not is_free_text(bare(part.shape))}
+    chosen = [
+        Field(demand.sought(part.name), part.shape)
+        for demand in out.demands
+        if demand.kind == "choice"
+        for part in demand.record.fields
+        if not is_free_text(bare(part.shape))
+    ]
+    fields = {part.name: part for part in chosen}
     if not any(holds_figures(part.shape) for part in fields.values()):
         metric = next(iter(metric_words(path)), "")
         name = next((word for key in path for word in name_tokens(key) if stem(word) == metric), metric)

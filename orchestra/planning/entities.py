@@ -43,6 +43,7 @@ _NUMBERED = re.compile(
     re.IGNORECASE,
 )
 _WORD = re.compile(r"[^\s,;:!?()\[\]{}\"“”]+")
+_ANY = frozenset({"which", "what", "any", "every", "each", "all", "a", "an", "other"})
 _PLACE = frozenset({"on", "in", "within", "across", "inside", "under", "via"})
 _JOIN = re.compile(r"\s*(?:,\s*(?:and|or|&)\s+|,\s*|\s+(?:and|or|&|vs\.?|versus|against|to|with)\s+)", re.I)
 _PLAIN_LIST = re.compile(
@@ -151,8 +152,8 @@ def _is_context(mention: _Mention, text: str, kinds: frozenset[str], *, alone: b
         return True
     if not (joined and after and stem(after[0]) in kinds):
         return False
-    plural = after[0].lower().endswith("s")
-    return plural or not alone
+    of_a_kind = after[0].lower().endswith("s") or bool(before and before[0].lower() in _ANY)
+    return of_a_kind or not alone
 
 
 def _enumerated(text: str, named: list[_Mention]) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """An objective, read: its clauses, what it names, what it quotes, which alternatives it allows and what it asks for.
 
-Reading is shallow on purpose (punctuation, question words, verbs at the start of a clause): it is pure, takes well under
-a millisecond, and where it understands nothing the whole text is still a search query.
+Reading is shallow on purpose (punctuation, question words, verbs at the start of a clause): it is pure, takes well
+under a millisecond, and where it understands nothing the whole text is still a search query.
 """
 
 from __future__ import annotations

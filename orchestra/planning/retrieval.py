@@ -1,8 +1,8 @@
 """The planner that always answers: search for what the objective names, read the best pages, compute and summarise.
 
-It has no templates and no model. The target_schema says which fields to read from a page, the objective says which things
-to look for and which words to look with, the Ledger's vocabulary says which work needs a subnet that is not there. Such a
-need becomes a Gap at once: a capability that nobody offers cannot be replaced by searching for it.
+It has no templates and no model. The target_schema says which fields to read from a page, the objective says which
+things to look for and which words to look with, the Ledger's vocabulary says which work needs a subnet that is not
+there. Such a need becomes a Gap at once: a capability that nobody offers cannot be replaced by searching for it.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ from orchestra.schema import TargetSchema
 MAX_TASKS = 24
 MAX_QUERY_WORDS = 16
 MAX_FIELDS = 48
-PAGES_PER_NAME = 2
-PAGES_PER_QUESTION = 8
-RESULTS = 10
+PAGES_PER_NAME = (4, 3, 3, 2)
+"""Pages to read for each thing named, by how many are named; the last for more."""
+PAGES_PER_QUESTION = 14
+RESULTS = 15
 POSTS = 25
 
 _SEARCHED = frozenset({"web_search", "social_search", "time_series", "chat_completion"})
@@ -288,11 +289,18 @@ def _queries(objective: Objective, clauses: Sequence[Clause]) -> list[_Query]:
     entities = [e for e in objective.entities if e.name.casefold() in said or str(e.number or "") in tokens(said)]
     entities = entities or list(objective.entities)
     if entities:
-        pages = PAGES_PER_NAME if len(entities) <= MAX_TASKS // 3 else 1
+        pages = PAGES_PER_NAME[min(len(entities), len(PAGES_PER_NAME)) - 1]
         return [_Query(_joined([*_name_words(entity), *words]), entity, pages) for entity in entities]
-    readings = [list(option) for option in objective.alternatives] or [list(topic(objective, choosing))]
+    chosen = [word for word in topic(objective, choosing) if not is_result_word(word)]
+    readings = [list(option) for option in objective.alternatives] or [chosen]
+    about_subnets = "subnet" in objective.stems
     return [
-        _Query(_joined([*words, *_tags(words)]) or objective.text[:200], None, PAGES_PER_QUESTION) for words in readings
+        _Query(
+            _joined([*words, *(_tags(words) if about_subnets else ())]) or objective.text[:200],
+            None,
+            PAGES_PER_QUESTION,
+        )
+        for words in readings
     ]
 
 

@@ -2,8 +2,8 @@
 
 The controlled vocabulary names capabilities; `capabilities.json` beside this file says how people speak of them:
 `called` are phrases for the capability as a subject ("GPU rental"), `do` are verbs with the things they are done to
-("rent ... a machine"; no things means any), `asks` are questions that want it done ("will it rain"). Adding a synonym is
-a change of data.
+("rent ... a machine"; no things means any), `asks` are questions that want it done ("will it rain"). Adding a synonym
+is a change of data.
 """
 
 from __future__ import annotations

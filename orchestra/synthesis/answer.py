@@ -1,34 +1,36 @@
-"""Run -> a result that fits the target_schema, every value traced to its source; what was not found is said, not made up.
+"""Run -> a result that fits the target_schema, every value traced to its source; what was not found is said, not made
+up.
 
-The target_schema is sorted into demands as the planner sorted it, each demand is filled from the items of the run, numbers
-are derived and prose is written last, from what stands in the result by then.
+The target_schema is sorted into demands as the planner sorted it, each demand is filled from the items of the run,
+numbers are derived and prose is written last, from what stands in the result by then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import pairwise
+from typing import Any, cast
 
 from ledger.schemas import json_pointer
 from ledger.types import JSON
 from orchestra.execution.run import Run
 from orchestra.planning.computed import rule_for
-from orchestra.planning.demands import Demand, Layout, bare, identity, nouns_of, sort_schema
+from orchestra.planning.demands import Demand, Layout, Number, bare, identity, nouns_of, sort_schema
 from orchestra.planning.objective import Objective, read
 from orchestra.planning.plan import Plan
 from orchestra.protocol import Derivation, Gap, Pointer, Provenance, Source
-from orchestra.schema import Scalar, TargetSchema, completeness, is_free_text, resolve_pointer
+from orchestra.schema import Scalar, TargetSchema, completeness, leaf_pointers, resolve_pointer
 from orchestra.synthesis.derivation import sources_of
 from orchestra.synthesis.evidence import Item, items_of
 from orchestra.synthesis.figures import Computed, Figures, comparable, compute, rank_of
 from orchestra.synthesis.fitting import Piece
 from orchestra.synthesis.gaps import gaps_of
-from orchestra.synthesis.numbers import first_number
 from orchestra.synthesis.prose import REASONS, computed_sentence, facts, grounded_chat, row_sentence
 from orchestra.synthesis.rows import Row, rows_of
 
-Path = tuple[str, ...]
+Path = tuple[str | int, ...]
+"""Keys and list indices from the root of the result to a place in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +88,6 @@ class _Draft:
     def fill(self) -> None:
         found = [(demand, rows_of(demand, self.objective, self.items)) for demand in self.layout.demands]
         tables = [pair for pair in found if pair[0].kind in ("hidden", "table", "map") and pair[0].channel == "web"]
-        self.figured = [
-            row for demand, rows in sorted(tables, key=lambda pair: pair[0].kind != "hidden") for row in rows
-        ]
         self.figured = self._feeding([rows for _, rows in tables])
         for demand, rows in found:
             self._place(demand, rows)
@@ -110,7 +109,7 @@ class _Draft:
         match demand.kind:
             case "table":
                 for index, row in enumerate(rows):
-                    self._row((*demand.path, str(index)), demand, row)
+                    self._row((*demand.path, index), demand, row)
                 self._ranks(demand, rows)
             case "column":
                 self._column(demand, rows)
@@ -127,18 +126,14 @@ class _Draft:
 
     def _row(self, path: Path, demand: Demand, row: Row) -> None:
         self.rows.append((demand, row))
-        single = (
-            demand.kind == "map" and len(demand.record.fields) == 1 and demand.record.fields[0].name in _values(row)
-        )
-        piece = _only(row.piece) if single and not _is_record_map(demand, self.layout) else row.piece
-        self._piece(path, piece)
+        self._piece(path, _only(row.piece) if demand.plain else row.piece)
 
     def _column(self, demand: Demand, rows: tuple[Row, ...]) -> None:
         seen: list[JSON] = []
         for row in rows:
             piece = _only(row.piece)
             if piece.value not in seen:
-                self._piece((*demand.path, str(len(seen))), piece)
+                self._piece((*demand.path, len(seen)), piece)
                 self.rows.append((demand, row))
                 seen.append(piece.value)
 
@@ -152,12 +147,12 @@ class _Draft:
             for index, row in enumerate(rows):
                 place = rank_of(row, figures, self._lookup) if figures and part.name not in _values(row) else None
                 if place:
-                    self._put((*demand.path, str(index), part.name), place[0], place[1])
+                    self._put((*demand.path, index, part.name), place[0], place[1])
 
     def _choice(self, demand: Demand) -> None:
         """The record of the thing with the lowest or highest comparable figure."""
-        metric = [part.name for part in demand.record.fields if first_number(0) is not None]
-        figures = comparable(self.figured, (*demand.path, *metric), self.objective)
+        named = tuple(part.name for part in demand.record.fields)
+        figures = comparable(self.figured, (*demand.path, *named), self.objective)
         if figures is None or demand.rule is None:
             return
         ordered = figures.ordered()
@@ -171,10 +166,8 @@ class _Draft:
                 self._piece(path, piece)
 
     def _chosen_number(self, path: Path, shape: Scalar, demand: Demand, figures: Figures) -> None:
-        from orchestra.planning.demands import Number
-
         assert demand.rule is not None
-        number = Number(path, shape, demand.rule)
+        number = Number(tuple(map(str, path)), shape, demand.rule)
         if computed := compute(number, [figure.row for figure in figures.members], self.objective, self._lookup):
             self.numbers.append((path, computed))
             self._put(path, computed.value, computed.derivation)
@@ -191,7 +184,7 @@ class _Draft:
 
     def _write(self, path: Path) -> None:
         numbers = [computed for at, computed in self.numbers if at[:-1] == path[:-1]] or [c for _, c in self.numbers]
-        is_reason = path[-1] in REASONS
+        is_reason = str(path[-1]) in REASONS
         rows = [row for _, row in self.rows]
         known = [value for _, row in self.rows for value in _leaf_values(row)] + [c.value for _, c in self.numbers]
         chat = None if is_reason and numbers else grounded_chat(self.plan, self.run, rows, known, self.objective.text)
@@ -207,11 +200,11 @@ class _Draft:
         for computed in numbers if numbers is not None else [c for _, c in self.numbers]:
             cited += sources_of(computed.derivation)
         unique = sorted({(source.step, source.pointer) for source in cited})[:200]
-        query = {"field": json_pointer(path), "cites": [{"step": step, "pointer": at} for step, at in unique]}
+        query = {"field": _pointer(path), "cites": [{"step": step, "pointer": at} for step, at in unique]}
         steps = tuple(sorted({step for step, _ in unique}))
         number = len(self.run.attempts) + len(self.local) + 1
         self.local.append(
-            LocalStep(f"compose {json_pointer(path)} from what was found"[:256], query, {"text": text}, steps)
+            LocalStep(f"compose {_pointer(path)} from what was found"[:256], query, {"text": text}, steps)
         )
         self._put(path, text, (Source(step=number, pointer="/text"),))
 
@@ -221,7 +214,7 @@ class _Draft:
         for path, computed in self.numbers:
             steps = tuple(sorted({source.step for source in sources_of(computed.derivation)}))
             lines.append(
-                f"{' '.join(path).replace('_', ' ')}: {computed.value} ({computed_sentence(computed)[:-1]}). {_citation(steps)}"
+                f"{' '.join(map(str, path)).replace('_', ' ')}: {computed.value} ({computed_sentence(computed)[:-1]}). {_citation(steps)}"
             )
         missing = [f"{', '.join(gap.fields[:6]) or gap.capability}: {gap.reason}" for gap in (*self.plan.gaps, *gaps)]
         if not lines:
@@ -235,11 +228,11 @@ class _Draft:
     def _piece(self, path: Path, piece: Piece) -> None:
         _set(self.data, path, piece.value)
         for pointer, source in piece.sources.items():
-            self.provenance[json_pointer(path) + pointer] = (source,)
+            self.provenance[_pointer(path) + pointer] = (source,)
 
     def _put(self, path: Path, value: JSON, grounds: tuple[Source, ...] | Derivation) -> None:
         _set(self.data, path, value)
-        self.provenance[json_pointer(path)] = grounds
+        self.provenance[_pointer(path)] = grounds
 
     def _lookup(self, source: Source) -> JSON:
         return resolve_pointer(self.run.attempts[source.step - 1].output, source.pointer)
@@ -250,8 +243,6 @@ def _values(row: Row) -> Mapping[str, JSON]:
 
 
 def _leaf_values(row: Row) -> list[JSON]:
-    from orchestra.schema import leaf_pointers
-
     return list(leaf_pointers(row.piece.value).values())
 
 
@@ -271,34 +262,29 @@ def _only(piece: Piece) -> Piece:
     return _part(piece, next(iter(piece.value))) if isinstance(piece.value, dict) else piece
 
 
-def _is_record_map(demand: Demand, layout: Layout) -> bool:
-    return False
-
-
 def _set(data: dict[str, Any], path: Path, value: JSON) -> None:
-    """Put a value where the keys lead; a key of digits below a list is its next index."""
+    """Put a value where the path leads, making what is missing on the way; an index is at most one past the end."""
     if not path:
         data.update(value if isinstance(value, dict) else {})
         return
     place: Any = data
-    for key, following in zip(path, path[1:], strict=False):
-        if isinstance(place, list):
-            index = int(key)
-            if index == len(place):
-                place.append([] if following.isdigit() else {})
-            place = place[index]
-        else:
-            place = place.setdefault(key, [] if following.isdigit() else {})
-    if not isinstance(place, list):
-        place[path[-1]] = value
-    elif int(path[-1]) == len(place):
-        place.append(value)
-    else:
-        place[int(path[-1])] = value
+    for key, following in pairwise(path):
+        place = _enter(place, key, cast("Any", [] if isinstance(following, int) else {}))
+    _enter(place, path[-1], value)
+    place[path[-1]] = value
+
+
+def _enter(place: Any, key: str | int, fresh: Any) -> Any:
+    if isinstance(key, str):
+        return place.setdefault(key, fresh)
+    if key == len(place):
+        place.append(fresh)
+    return place[key]
+
+
+def _pointer(path: Path) -> str:
+    return json_pointer(tuple(map(str, path)))
 
 
 def _citation(steps: tuple[int, ...]) -> str:
     return " ".join(f"[step {step}]" for step in steps[:4])
-
-
-_ = is_free_text

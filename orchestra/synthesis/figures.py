@@ -1,9 +1,9 @@
 """Numbers that are computed from found ones, each as a declared derivation over figures that can be compared.
 
 Figures are comparable when they stand under the same key and in the same unit in the records of different things. Of
-several such keys the one counts that holds the objective's product words (`A100`), then the one that speaks of what the
-asked number measures, then the one that most records have, then the first. `orchestra.planning.computed` says which word
-means which rule.
+several such keys the one counts that holds the objective's product words (`A100`), then the one that speaks of what
+the asked number measures, then the one that most records have, then the first. `orchestra.planning.computed` says
+which word means which rule.
 """
 
 from __future__ import annotations

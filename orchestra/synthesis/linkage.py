@@ -1,9 +1,9 @@
 """Which found records are the same thing, and which of them the objective asked for.
 
 The same subnet from a directory, its own page and a list is one thing. Things asked for by name are matched by name
-(word for word, generic words such as `Labs` aside, or nearly), by number where they were named by one, and by the page's
-title and address; their own page counts most, a newer page before an older. Things asked for by what they do must show in
-their own words that they do it.
+(word for word, generic words such as `Labs` aside, or nearly), by number where they were named by one, and by the
+page's title and address; their own page counts most, a newer page before an older. Things asked for by what they do
+must show in their own words that they do it.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from orchestra.synthesis.support import yes_or_no
 
 _GENERIC = lexicon("generic_names")
 _UNASKED = frozenset(map(stem, lexicon("unasked")))
+_KINDS = frozenset(map(stem, lexicon("kinds")))
 _YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 _ID_KEYS = ("netuid", "id", "number", "subnet_id", "subnet_number", "uid")
 _NEARLY = 92
@@ -155,7 +156,7 @@ def _groups(items: Sequence[Item], demand: Demand) -> list[list[Item]]:
     groups: list[list[Item]] = []
     for item in items:
         name, number = name_of(item, demand), number_of(item)
-        if not name and number is None:
+        if (not name and number is None) or _is_a_kind(name):
             continue
         home = next(
             (group for group in groups if any(_same(item, name, number, other, demand) for other in group)), None
@@ -165,6 +166,11 @@ def _groups(items: Sequence[Item], demand: Demand) -> list[list[Item]]:
         else:
             home.append(item)
     return groups
+
+
+def _is_a_kind(name: str) -> bool:
+    """A name such as `Capabilities` or `All subnets` is of an index, not of a thing."""
+    return bool(name) and {stem(word) for word in tokens(name)} <= _KINDS
 
 
 def _same(item: Item, name: str, number: int | None, other: Item, demand: Demand) -> bool:

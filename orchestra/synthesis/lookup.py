@@ -46,13 +46,13 @@ def find_field(item: Item, part: Field, demand: Demand, objective: Objective) ->
     """The field's value in an item, fitted, or None. The best matching key that gives a value wins."""
     place = Place(item.step, item.pointer, item.text)
     name = demand.sought(part.name)
+    inner = bare(part.shape)
+    if item.channel == "web" and (piece := _from_prices(item, name, inner, place, objective)):
+        return piece
     for key in _keys(item, name):
         if piece := fit(item.record[key], part.shape, place.below(key)):
             return piece
-    inner = bare(part.shape)
-    if isinstance(inner, Record) and (piece := _from_parts(item, inner, demand, objective)):
-        return piece
-    return _from_prices(item, name, inner, place, objective) if item.channel == "web" else None
+    return _from_parts(item, inner, demand, objective) if isinstance(inner, Record) else None
 
 
 def _keys(item: Item, name: str) -> list[str]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from orchestra.planning.demands import Demand, bare, identity
 from orchestra.planning.entities import Entity
 from orchestra.planning.objective import Objective, selecting, topic
-from orchestra.planning.words import content_stems, stem, stems
+from orchestra.planning.words import stem, stems
 from orchestra.protocol import Source
-from orchestra.schema import Field, Scalar, is_free_text
+from orchestra.schema import Field, is_free_text
 from orchestra.synthesis.evidence import Item
 from orchestra.synthesis.fitting import Piece, joined
 from orchestra.synthesis.linkage import Thing, found_things, named_things
@@ -92,7 +92,7 @@ def _listed(demand: Demand, objective: Objective, items: Sequence[Item]) -> Iter
     for item in items:
         if not _is_about(item, demand, objective):
             continue
-        thing = Thing(item.title or item.pointer, (item,), item.asked)
+        thing = Thing(str(item.record.get("title") or item.record.get("author") or ""), (item,), item.asked)
         row = _row(thing, demand, objective)
         key = normalised(stated_words(item))
         if row and key not in seen:
@@ -114,10 +114,3 @@ def _is_about(item: Item, demand: Demand, objective: Objective) -> bool:
 def label_of(name: str) -> str:
     """A key as people read it."""
     return name.replace("_", " ")
-
-
-def is_plain(part: Field) -> bool:
-    return isinstance(bare(part.shape), Scalar)
-
-
-__all__ = ["Row", "content_stems", "label_of", "rows_of"]

@@ -137,8 +137,8 @@ class World:
 def _post(post: Any) -> JSON:
     return {
         "text": post.text,
-        "author": post.username,
-        "url": post.url,
+        "author": post.user,
+        "url": post.uri,
         "datetime": post.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
 
