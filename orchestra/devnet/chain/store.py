@@ -28,6 +28,7 @@ from orchestra.devnet.chain.wire import digest, dumps, loads
 STATE_BLOCKS: Final = 512
 BODY_BLOCKS: Final = 8192
 PRUNE_EVERY: Final = 256
+LOCK_DEADLINE: Final = 1.0
 NO_PARENT: Final = "0x" + "00" * 32
 
 _SCHEMA: Final = """
@@ -83,7 +84,7 @@ class Store:
 
     def __init__(self, path: Path, genesis: Genesis, in_transaction: Callable[[bool], None] | None = None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db = sqlite3.connect(path, timeout=LOCK_DEADLINE, isolation_level=None)
         self._in_transaction = in_transaction or _nobody
         try:
             self._open(genesis)
