@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from orchestra.synthesis.coercion import Kind, cell_value, money_in, number_in, scalar, split_list
-from orchestra.synthesis.labels import canonical_words, is_name, match, slug, without, words
+from orchestra.synthesis.labels import canonical_words, is_known, is_name, match, meaning, slug, without, words
 from orchestra.synthesis.page import Block, Heading, Items, Page, Pair, Paragraph, Table
 
 _FITS = 0.55
@@ -67,6 +67,7 @@ _GENERIC = frozenset(
 _AUXILIARY = frozenset(
     ("is", "are", "was", "were", "can", "may", "must", "has", "have", "had", "will", "would", "should", "do", "does")
 )
+_BARE = re.compile(r"\d[\d.,]*")
 _CUES = {
     "strength": r"(?:known|valued|praised|chosen|liked) for|stands out (?:for|with)|strengths? (?:are|is|include)",
     "weakness": r"criticised for|drawbacks? (?:are|is|include)|falls short (?:on|in)",
@@ -86,6 +87,16 @@ class Candidate:
     links: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading with its `own` blocks up to the next heading, and all `blocks` up to one of its level or above."""
+
+    level: int
+    heading: str
+    own: list[Block] = field(default_factory=list[Block])
+    blocks: list[Block] = field(default_factory=list[Block])
+
+
 class Finder:
     """Answers for one page (or one section of it). Every answer stands in the page, or is None."""
 
@@ -99,11 +110,15 @@ class Finder:
 
     def scalar(self, field: str, kind: Kind) -> Any:
         """The value of the best place that states exactly one of this kind."""
-        candidates = [*self._labelled(field), *self._headed(field, kind), *self._cells(field)]
-        for candidate in sorted(candidates, key=lambda found: -found.score):
-            value = scalar(candidate.text, kind, candidate.links)
-            if value is not None:
-                return value
+        candidates = [*self._labelled(field), *self._headed(field, kind), *self._placed(field), *self._cells(field)]
+        for score in sorted({candidate.score for candidate in candidates}, reverse=True):
+            values = {
+                value
+                for candidate in candidates
+                if candidate.score == score and (value := scalar(candidate.text, kind, candidate.links)) is not None
+            }
+            if values:
+                return values.pop() if len(values) == 1 else None
         if kind.name == "str":
             return self._verb(field) if _is_verb(field) else self._opening_sentence(field)
         return self._numbered(field) if kind.name == "int" else self._in_sentence(field, kind)
@@ -114,26 +129,48 @@ class Finder:
                 yield Candidate(score, pair.value, pair.links)
 
     def _headed(self, field: str, kind: Kind) -> Iterator[Candidate]:
-        for heading, blocks in self.sections:
+        for section in self.sections:
+            heading, blocks = section.heading, section.blocks
             score = 0.95 * match(field, heading)
             if score < _FITS:
                 continue
+            if kind.name == "str":
+                first = blocks[0] if blocks else None
+                if isinstance(first, Paragraph):
+                    yield Candidate(score, _within(first.text), first.links)
+                elif isinstance(first, Pair) and first.line and len(blocks) == 1:
+                    yield Candidate(score, _within(first.line), first.links)
+                continue
             for block in blocks:
                 if isinstance(block, Paragraph):
-                    yield Candidate(score, _within(block.text) if kind.name == "str" else block.text, block.links)
-                elif isinstance(block, Pair) and kind.name != "str":
-                    yield Candidate(score - 0.01, block.value, block.links)
+                    yield Candidate(score, block.text, block.links)
+                elif isinstance(block, Pair):
+                    yield Candidate(score, block.value, block.links)
+
+    def _placed(self, field: str) -> Iterator[Candidate]:
+        """Labelled values whose label says one part of the field and whose heading says the other."""
+        asked = meaning(field)
+        for section in self.sections:
+            heading, blocks = section.heading, section.blocks
+            above = meaning(heading)
+            for pair in (block for block in blocks if isinstance(block, Pair)):
+                label = meaning(pair.label)
+                if asked <= above | label and not asked <= above and not asked <= label:
+                    yield Candidate(0.9 * len(asked) / len(above | label), pair.value, pair.links)
 
     def _cells(self, field: str) -> Iterator[Candidate]:
         """Cells whose row and column together say what the field says."""
-        asked = frozenset(canonical_words(field))
+        asked = meaning(field)
         for table in self.tables:
-            for row in table.rows:
-                for header, cell in zip(table.header[1:], row[1:], strict=False):
-                    row_words, column_words = frozenset(canonical_words(row[0])), frozenset(canonical_words(header))
-                    said = row_words | column_words
-                    if asked <= said and not asked <= row_words and not asked <= column_words:
-                        yield Candidate(0.9 * len(asked) / len(said), cell)
+            amounts = [index for index in range(1, len(table.header)) if _has_money(table, index)]
+            for index in range(1, len(table.header)):
+                header = meaning(table.header[index])
+                for label, row in zip(_row_labels(table, index), table.rows, strict=True):
+                    said = meaning(label) | header
+                    if asked <= said and not asked <= header and not asked <= meaning(label):
+                        yield Candidate(0.9 * len(asked) / len(said), row[index])
+                    elif amounts == [index] and match(field, label) >= _FITS:
+                        yield Candidate(0.9 * match(field, label), row[index])
 
     def _sentences(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         for block in self.page.blocks:
@@ -182,8 +219,8 @@ class Finder:
 
     def _opening_sentence(self, field: str) -> str | None:
         """A whole sentence that is about the field from its first words."""
-        asked = frozenset(canonical_words(field))
-        for sentence, _ in self._sentences():
+        asked = meaning(field)
+        for sentence, _ in self._sentences() if is_known(field) else ():
             if (
                 asked
                 and asked <= frozenset(canonical_words(" ".join(sentence.split()[:4])))
@@ -214,11 +251,17 @@ class Finder:
     def listing(self, field: str, item: Kind | None) -> list[Any] | None:
         """The list under a heading of this name, else a labelled enumeration, a table's column, or a sentence's."""
         found: list[tuple[float, list[str]]] = []
-        for heading, blocks in self.sections:
+        for section in self.sections:
+            heading, blocks = section.heading, section.blocks
             lists = [block for block in blocks if isinstance(block, Items)]
-            if lists and (score := match(field, heading)) >= _FITS:
+            score = match(field, heading)
+            if score >= _FITS and lists:
                 found.append((score, list(lists[0].leads)))
-        found += [(candidate.score, split_list(candidate.text)) for candidate in self._labelled(field)]
+            elif score >= _FITS and len(blocks) == 1 and isinstance(blocks[0], Paragraph):
+                found.append((score, split_list(blocks[0].text)))
+            elif score >= _FITS and isinstance(table := next(iter(blocks), None), Table):
+                found.append((score, [row[0] for row in table.rows]))
+        found += _enumerations(list(self._labelled(field)))
         found += [
             (0.9 * match(field, header), [row[index] for row in table.rows])
             for table in self.tables
@@ -254,14 +297,14 @@ class Finder:
         """The same as (label, text)."""
         found = [(score, entries) for score, entries in self._mappings(field) if entries]
         best = max(found, key=lambda pair: pair[0], default=None)
-        return best[1] if best else self._priced_sentences() if "price" in canonical_words(field) else []
+        return best[1] if best else self._priced_sentences() if meaning(field) == frozenset({"price"}) else []
 
     def _mappings(self, field: str) -> Iterator[tuple[float, list[tuple[str, str]]]]:
-        for heading, blocks in self.sections:
+        for section in self.sections:
+            heading, blocks = section.heading, section.blocks
             score = match(field, heading)
-            pairs = [(block.label, block.value) for block in blocks if isinstance(block, Pair)]
-            if score >= _FITS and pairs:
-                yield score, pairs
+            if score >= _FITS and (entries := _stated(field, section.own)):
+                yield score, entries
             for table in (block for block in blocks if isinstance(block, Table)):
                 yield from _table_entries(table, field, max(score, match(field, table.caption)))
         labelled = [(_beyond(pair.label, field), pair.value) for pair in self.pairs if _mentions(pair.label, field)]
@@ -276,8 +319,8 @@ class Finder:
 
     def section(self, field: str) -> list[Block]:
         """The blocks under the heading that names the field best."""
-        best = max(self.sections, key=lambda section: match(field, section[0]), default=None)
-        return list(best[1]) if best and match(field, best[0]) >= _FITS else []
+        best = max(self.sections, key=lambda section: match(field, section.heading), default=None)
+        return best.blocks if best and match(field, best.heading) >= _FITS else []
 
     # tables with a row for each record ---------------------------------------------------------------------------
 
@@ -312,20 +355,27 @@ class Finder:
         return {key: value for key, value in values.items() if value is not None}
 
 
-def _sections(blocks: tuple[Block, ...]) -> list[tuple[str, list[Block]]]:
-    """Every heading with the blocks up to the next heading of its level or above."""
-    sections: list[tuple[int, str, list[Block]]] = []
-    open_sections: list[tuple[int, str, list[Block]]] = []
+def _enumerations(labelled: list[Candidate]) -> Iterator[tuple[float, list[str]]]:
+    """A label that stands once has its items in one text; one that is repeated has an item each time."""
+    for score in {candidate.score: None for candidate in labelled}:
+        texts = [candidate.text for candidate in labelled if candidate.score == score]
+        yield score, split_list(texts[0]) if len(texts) == 1 else texts
+
+
+def _sections(blocks: tuple[Block, ...]) -> list[Section]:
+    found: list[Section] = []
+    above: list[Section] = []
     for block in blocks:
         if isinstance(block, Heading):
-            open_sections = [section for section in open_sections if section[0] < block.level]
-            section = (block.level, block.text, list[Block]())
-            open_sections.append(section)
-            sections.append(section)
+            above = [section for section in above if section.level < block.level]
+            above.append(Section(block.level, block.text))
+            found.append(above[-1])
         else:
-            for _, _, members in open_sections:
-                members.append(block)
-    return [(text, members) for _, text, members in sections]
+            for section in above:
+                section.blocks.append(block)
+            if above:
+                above[-1].own.append(block)
+    return found
 
 
 def _within(text: str, limit: int = 300) -> str:
@@ -364,6 +414,16 @@ def _proper(segment: str) -> str:
 def _coerced(texts: list[str], item: Kind | None) -> list[Any]:
     values = [scalar(text, item or _TEXT) for text in texts]
     return [value for value in values if value is not None]
+
+
+def _stated(field: str, blocks: list[Block]) -> list[tuple[str, str]]:
+    """The labelled values as entries; of prices only amounts and bare numbers, and those in sentences too."""
+    pairs = [(block.label, block.value) for block in blocks if isinstance(block, Pair)]
+    if "price" not in meaning(field):
+        return pairs
+    priced = [(label, value) for label, value in pairs if money_in(value) or _BARE.fullmatch(value)]
+    texts = [block.text for block in blocks if isinstance(block, Paragraph)]
+    return priced or [entry for text in texts for entry in _priced_clauses(text)]
 
 
 def _mentions(label: str, field: str) -> bool:

@@ -16,6 +16,12 @@ _STOP = frozenset(
     {"a", "an", "the", "of", "for", "per", "and", "or", "in", "to", "is", "are", "its", "our", "your", "with", "on"}
 )
 
+_NEUTRAL = frozenset({"gpu", "cloud", "hour", "hourly", "hr", "current", "instance", "list", "demand"})
+"""Words that narrow nothing on the pages they stand on; they count only where nothing else is said."""
+
+_IMPLIED = frozenset({"price", "url", "name", "date", "year", "number", "count", "percent", "percentage", "type", "id"})
+"""Words of a field that a label need not repeat, because the value's type says them."""
+
 _SYNONYMS: dict[str, tuple[str, ...]] = {
     "auth": (
         "authentication",
@@ -105,20 +111,32 @@ def canonical_words(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def meaning(text: str) -> frozenset[str]:
+    """The canonical words that count."""
+    said = frozenset(canonical_words(text))
+    return said - _NEUTRAL or said
+
+
+def is_known(field: str) -> bool:
+    """Does the field ask for something that has synonyms here, so that prose about it can be told?"""
+    return any(word in _SYNONYMS for word in meaning(field))
+
+
 @lru_cache(maxsize=8192)
 def match(field: str, label: str) -> float:
     """How well a label fits a field, 0 to 1: 1 for the same words, less where one says more than the other.
 
-    The share of the longer side that the shorter covers, when it is contained in it and is at least half of it; else 0.
+    Less by the share that one side does not cover. A label may leave out only words that its value implies: *Storage*
+    is a storage price where the value is an amount; a *Price* is no spot price.
     """
-    asked, said = frozenset(canonical_words(field)), frozenset(canonical_words(label))
+    asked, said = meaning(field), meaning(label)
     if not asked or not said:
         return 0.0
     if asked == said:
         return 1.0 if words(field) == words(label) else 0.98
     if asked < said:
         return 0.4 + 0.5 * len(asked) / len(said)
-    if said < asked and 2 * len(said) >= len(asked):
+    if said < asked and asked - said <= _IMPLIED:
         return 0.3 + 0.5 * len(said) / len(asked)
     return 0.0
 

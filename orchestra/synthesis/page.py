@@ -55,11 +55,15 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A label with its value; `links` are the addresses that the value links to."""
+    """A label with its value; `links` are the addresses that the value links to.
+
+    `line` is the whole text where the pair was a line of running text, which then may be a sentence as well.
+    """
 
     label: str
     value: str
     links: tuple[str, ...] = ()
+    line: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,17 +197,12 @@ def _is_leaf(node: LexborNode) -> bool:
 
 
 def _definitions(node: LexborNode) -> Iterator[Block]:
-    label, values, links = "", list[str](), list[str]()
+    label = ""
     for part in node.css("dt, dd"):
         if part.tag == "dt":
-            if label and values:
-                yield Pair(label, "; ".join(values), tuple(links))
-            label, values, links = _text(part).rstrip(":").strip(), [], []
-        elif text := _text(part):
-            values.append(text)
-            links.extend(_links(part))
-    if label and values:
-        yield Pair(label, "; ".join(values), tuple(links))
+            label = _text(part).rstrip(":").strip()
+        elif label and (text := _text(part)):
+            yield Pair(label, text, _links(part))
 
 
 def _list(node: LexborNode) -> Iterator[Block]:
@@ -257,7 +256,7 @@ def _pair_in(text: str, links: tuple[str, ...] = ()) -> Pair | None:
     match = _PAIR.match(text) or _PRICED.match(text)
     if not match or len(match[1].split()) > 5:
         return None
-    return Pair(match[1].strip(), match[2].strip(), links)
+    return Pair(match[1].strip(), match[2].strip(), links, text)
 
 
 def _text(node: LexborNode) -> str:
@@ -315,7 +314,7 @@ def _text_group(lines: list[str], *, first: bool, marked: bool) -> Iterator[Bloc
             yield from filter(None, map(_pair_in, items))
         elif pair := _pair_in(lines[0]):
             lines.pop(0)
-            yield Pair(pair.label, pair.value, tuple(urls_in(pair.value)))
+            yield Pair(pair.label, pair.value, tuple(urls_in(pair.value)), pair.line)
         elif not marked and len(lines) == 1 and _is_heading(lines[0]):
             yield Heading(2, lines.pop(0).rstrip(":"))
         else:

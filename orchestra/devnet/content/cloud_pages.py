@@ -39,16 +39,18 @@ def _pricing(cloud: Cloud) -> str:
         "prose": _prose,
         "list": _list,
     }
-    terms = (
-        f"Rentals are billed {cloud.billing}; the shortest is {cloud.minimum_rental}."
-        f" Storage is {_usd(cloud.storage_price)} per GB and month, egress {_usd(cloud.egress_price)} per GB."
-    )
+    terms = [
+        ("Billing", cloud.billing),
+        ("Minimum rental", cloud.minimum_rental),
+        ("Storage", f"{_usd(cloud.storage_price)} per GB and month"),
+        ("Egress", f"{_usd(cloud.egress_price)} per GB"),
+    ]
     updated = f"Last updated: {cloud.updated.isoformat()}"
     return (
         markup.paragraph(cloud.tagline)
         + prices[cloud.layout](cloud)
         + markup.heading(2, "Terms")
-        + markup.paragraph(terms)
+        + (markup.key_values(terms) if cloud.founded % 2 else markup.definitions(terms))
         + markup.paragraph(updated)
     )
 

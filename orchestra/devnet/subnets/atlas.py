@@ -5,8 +5,6 @@ bytes, to the caller and to the challenge's public tag, so that the caller can s
 from here.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeVar
