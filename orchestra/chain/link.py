@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import bittensor as bt
+from bittensor._transport.errors import StorageFunctionNotFound, SubstrateRequestException
 
 from orchestra.chain.errors import ChainError, ChainRejected, ChainTimeout, ChainUnreachable, RuntimeTooOld
 from orchestra.chain.networks import Network
@@ -26,10 +27,12 @@ SDK_LABEL = "local"  # only picks explorer links, which nobody here shows
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """A live connection: the SDK's client over it, the Substrate below, and how often it failed in a row."""
+    """A live connection: the SDK's client over it, the Substrate below, the runtime that was checked last (its spec
+    version, None before the first), and how often it failed in a row."""
 
     client: bt.Client
     substrate: bt.Substrate
+    checked: int | None = None
     failures: int = 0
 
 
@@ -44,7 +47,8 @@ class Link:
         rebuild_after: int,
         greet: Callable[[Session], Awaitable[None]],
     ) -> None:
-        """`greet` runs once on every new connection (runtime checks); `rebuild_after` failures in a row replace it."""
+        """`greet` checks a runtime, on every new connection and before a write to one that was upgraded since;
+        `rebuild_after` failures in a row replace the connection."""
         self.network = network
         self.call_deadline_s = call_deadline_s
         self.rebuilds = 0
@@ -74,22 +78,21 @@ class Link:
         try:
             async with asyncio.timeout(limit):
                 session = await self._live()
+                if writes:
+                    await self._check(session)
                 value = await op(session)
         except TimeoutError as error:
             await self._failed(session, replace=writes)
             raise ChainTimeout(self.network.name, what, limit) from error
-        except (OSError, bt.RpcConnectionError, bt.ConnectionNotReady) as error:
+        except (OSError, bt.RpcConnectionError, bt.ConnectionNotReady, SubstrateRequestException) as error:
             await self._failed(session)
             raise ChainUnreachable(self.network.name, _reason(error)) from error
         except bt.ChainError as error:
             if error.code is bt.ErrorCode.UNKNOWN:
                 await self._failed(session)
             raise ChainRejected(error.message, error.code.value) from error
-        except ValueError as error:
-            too_old = await self._too_old(session, error)
-            if too_old is None:
-                raise
-            raise too_old from error
+        except StorageFunctionNotFound as error:
+            raise await self._too_old(error) from error
         session.failures = 0
         return value
 
@@ -114,11 +117,19 @@ class Link:
         try:
             await substrate.connect()
             session = Session(bt.Client(SDK_LABEL, substrate=substrate), substrate)
-            await self._greet(session)
-        except BaseException:
+            await self._check(session)
+        except BaseException as error:
             await _shut(substrate)
+            if isinstance(error, LookupError | TypeError | ValueError):
+                raise ConnectionError(f"it does not answer as a chain does: {error!r}") from error
             raise
         return session
+
+    async def _check(self, session: Session) -> None:
+        spec = await session.substrate.spec_version()
+        if spec != session.checked:
+            await self._greet(session)
+            session.checked = spec
 
     async def _failed(self, session: Session | None, *, replace: bool = False) -> None:
         """Count a failure; replace the connection when told to or when there were too many in a row."""
@@ -134,13 +145,9 @@ class Link:
             self.rebuilds += 1
         await _shut(session.substrate)
 
-    async def _too_old(self, session: Session | None, error: ValueError) -> ChainError | None:
-        """The typed form of the SDK's private StorageFunctionNotFound; None for any other ValueError."""
-        if session is None or type(error).__name__ != "StorageFunctionNotFound":
-            return None
-        async with asyncio.timeout(self.call_deadline_s):
-            spec = await session.substrate.spec_version()
+    async def _too_old(self, error: StorageFunctionNotFound) -> ChainError:
         named = re.search(r"\w+\.\w+", str(error))
+        spec = await self.run("spec_version", lambda session: session.substrate.spec_version())
         return RuntimeTooOld(self.network.name, spec, named.group() if named else str(error))
 
 

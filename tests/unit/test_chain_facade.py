@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bittensor as bt
 import pytest
+from bittensor._transport.errors import StorageFunctionNotFound
 
 from orchestra.chain import (
     BlockRef,
@@ -168,12 +169,11 @@ async def test_a_rejection_in_the_block_carries_the_chains_code() -> None:
 
 
 async def test_a_runtime_without_what_the_sdk_reads_is_named_with_its_version() -> None:
-    class StorageFunctionNotFound(ValueError):
-        """The SDK's private exception, known to the facade by name only."""
-
     fake = subnet()
     fake.spec = 461
-    fake.broken["query SubnetEpochConsensus"] = [StorageFunctionNotFound("SubtensorModule.SubnetEpochConsensus")]
+    fake.broken["query SubnetEpochConsensus"] = [
+        StorageFunctionNotFound("storage function SubtensorModule.SubnetEpochConsensus not found")
+    ]
     async with await opened(fake) as chain:
         with pytest.raises(RuntimeTooOld, match=r"spec 461.*SubnetEpochConsensus") as caught:
             await chain.set_weights(dev_signer("//Alice"), NETUID, {BOB: 1.0})

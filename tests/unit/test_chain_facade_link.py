@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import bittensor as bt
 import pytest
@@ -16,9 +17,11 @@ from orchestra.chain import (
     ChainRejected,
     ChainTimeout,
     ChainUnreachable,
+    RuntimeMismatch,
     UnknownNetwork,
     dev_signer,
 )
+from orchestra.chain.link import Link, Session
 from orchestra.chain.networks import LOCAL_PORT, resolve
 from tests.fakes.substrate import BOB, FakeSubstrate, network
 
@@ -159,6 +162,37 @@ async def test_cancelling_a_call_cancels_it_and_leaves_the_connection_usable() -
             await task
         fake.unanswered.clear()
         await chain.head()
+
+
+async def test_the_runtime_is_checked_again_before_a_write_when_it_was_upgraded_and_only_then() -> None:
+    fake, checked = FakeSubstrate(), list[int]()
+
+    async def greet(session: Session) -> None:
+        checked.append(fake.spec)
+        if fake.spec == 500:
+            raise RuntimeMismatch("fake", fake.spec, "everything is new")
+
+    link = Link(network(fake), call_deadline_s=SHORT, rebuild_after=3, greet=greet)
+    write = partial(link.run, "write", lambda session: session.substrate.block_number(), writes=True)
+    await write()
+    await write()
+    assert checked == [462]
+    fake.spec = 463
+    await write()
+    assert checked == [462, 463]
+    fake.spec = 500
+    with pytest.raises(RuntimeMismatch, match="spec 500"):
+        await write()
+    await link.run("read", lambda session: session.substrate.block_number())
+    await link.close()
+
+
+async def test_an_endpoint_that_answers_nonsense_is_not_a_chain() -> None:
+    fake = FakeSubstrate()
+    fake.broken["connect"] = [TypeError("'NoneType' object is not subscriptable")]
+    with pytest.raises(ChainUnreachable, match="does not answer as a chain does"):
+        await opened(fake)
+    assert fake.closed == 1
 
 
 async def test_a_closed_chain_stays_closed() -> None:

@@ -1,4 +1,4 @@
-"""docs/operators.md cannot drift: its commands are the programs' own, its local walk runs, its tables are the code's."""
+"""docs/operators.md cannot drift: its commands are the programs' own, its local walk runs, its tables are the code."""
 
 from __future__ import annotations
 
