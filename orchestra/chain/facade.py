@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar, cast
 
 import bittensor as bt
+from bittensor.metagraph import MetagraphNeuron
 
 from ledger.types import Signer
 from orchestra.chain import calls, convert, runtime
@@ -124,6 +125,15 @@ class Chain:
             raise SubnetMissing(self.network, netuid)
         return convert.metagraph(graph, [int(value) for value in trust or ()], BlockRef(number, block_hash))
 
+    async def _members(self, netuid: int) -> dict[str, MetagraphNeuron]:
+        """Who sits on the subnet in the newest block, by hotkey: one request, without commitments."""
+        graph = await self.link.run(
+            "members", lambda session: session.client.subnets.metagraph(netuid, commitments=False)
+        )
+        if graph is None:
+            raise SubnetMissing(self.network, netuid)
+        return {neuron.hotkey: neuron for neuron in graph.neurons}
+
     async def hyperparameters(self, netuid: int) -> Hyperparameters:
         """The subnet's rules, all read at one block. Raises SubnetMissing."""
         return await self.link.run("hyperparameters", lambda session: self._hyperparameters(session, netuid))
@@ -227,7 +237,7 @@ class Chain:
         Raises NotRegistered when the hotkey holds no uid on the subnet.
         """
         key = address(wallet, "hotkey")
-        neuron = (await self.metagraph(netuid)).by_hotkey(key)
+        neuron = (await self._members(netuid)).get(key)
         if neuron is None:
             raise NotRegistered(self.network, netuid, key)
         wanted = f"[{ip}]:{port}" if ipaddress.ip_address(ip).version == 6 else f"{ip}:{port}"
@@ -250,7 +260,7 @@ class Chain:
         Plain or timelocked is the subnet's choice and the SDK's work. Raises RuntimeTooOld when the runtime lacks what
         the SDK reads for it.
         """
-        uids = {neuron.hotkey: neuron.uid for neuron in (await self.metagraph(netuid)).neurons}
+        uids = {hotkey: neuron.uid for hotkey, neuron in (await self._members(netuid)).items()}
         dropped = tuple(sorted(hotkey for hotkey in weights if hotkey not in uids))
         known = {uids[hotkey]: weight for hotkey, weight in weights.items() if hotkey in uids}
         if not known:
