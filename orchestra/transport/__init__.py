@@ -29,6 +29,7 @@ from orchestra.transport.policy import AllowedCallers, AnyCaller, CallerPolicy, 
 from orchestra.transport.problems import PROBLEMS, Problem, Refused, install_problems, refused_body
 from orchestra.transport.receive import SignedCall, SignedRequests
 from orchestra.transport.serve import Address, ServeError, run, serve, serving
+from orchestra.transport.wire import WireLimits
 
 __all__ = [
     "PROBLEMS",
@@ -61,6 +62,7 @@ __all__ = [
     "Snapshot",
     "SqliteNonceStore",
     "TransportError",
+    "WireLimits",
     "install_problems",
     "refused_body",
     "request_digest",

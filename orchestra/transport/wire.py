@@ -7,12 +7,16 @@ its answer. Here each of these has a deadline or a byte limit, after which the c
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from dataclasses import dataclass
 from typing import Any
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
+
+_LINGER_NOT = struct.pack("ii", 1, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +63,14 @@ class BoundedHttp(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._in_head:
             self._head_bytes += len(data)
-            if self._arriving is None:
-                self._expect_within(self._limits.head_timeout_s)
+            self._expect_head()
         super().data_received(data)
         if self._in_head and self._head_bytes > self._limits.head_bytes:
-            self.transport.abort()
+            self._drop()
+
+    def on_message_begin(self) -> None:
+        self._expect_head()
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -76,7 +83,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self.cycle.response_complete:
             self._discarded += len(body)
             if self._discarded > self._limits.discard_bytes:
-                self.transport.close()
+                self._drop()
 
     def on_message_complete(self) -> None:
         self._in_head = True
@@ -87,15 +94,24 @@ class BoundedHttp(HttpToolsProtocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._writing is None:
-            self._writing = self.loop.call_later(self._limits.write_timeout_s, self.transport.abort)
+            self._writing = self.loop.call_later(self._limits.write_timeout_s, self._drop)
 
     def resume_writing(self) -> None:
         self._written()
         super().resume_writing()
 
+    def _drop(self) -> None:
+        """Reset the connection: the kernel keeps none of what we wrote for a peer that does not read it."""
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+        self.transport.abort()
+
+    def _expect_head(self) -> None:
+        if self._arriving is None:
+            self._expect_within(self._limits.head_timeout_s)
+
     def _expect_within(self, seconds: float) -> None:
         self._arrived()
-        self._arriving = self.loop.call_later(seconds, self.transport.abort)
+        self._arriving = self.loop.call_later(seconds, self._drop)
 
     def _arrived(self) -> None:
         if self._arriving is not None:
