@@ -45,7 +45,8 @@ class Policy:
 
     `patience` times an operation's p95 (at least `patience_floor_ms`) is how long it is waited for while an alternative
     stands ready; `first_part` of its time is how long while anything may follow it. Backoff doubles from `backoff_ms`
-    unless the provider said when.
+    unless the provider said when. An endpoint that left `silences` calls in a row unanswered is passed over while there
+    is an alternative.
     """
 
     retries_per_run: int = 12
@@ -53,6 +54,7 @@ class Policy:
     tries_of_last: int = 3
     attempts_per_run: int = 192
     calls_per_endpoint: int = 16
+    silences: int = 2
     first_part: float = 0.6
     patience: float = 3.0
     patience_floor_ms: int = 1_000

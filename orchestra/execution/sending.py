@@ -7,6 +7,7 @@ or a pause that ends before the deadline, so nothing here can outlast the run.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -80,6 +81,7 @@ class Sender:
         self._attempts: list[Attempt | None] = []
         self._gates: dict[str, asyncio.Semaphore] = {}
         self._closed_until: dict[str, float] = {}
+        self._silent: Counter[str] = Counter()
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
@@ -113,9 +115,17 @@ class Sender:
                 cost = attempt.cost
             finally:
                 self._budget.settle(worst, cost)
+        self._learn(call)
+        return attempt
+
+    def _learn(self, call: Call) -> None:
+        """What this call says about its endpoint to the calls that come after it in this run."""
         if call.failed is not None and call.failed.retry_after_s:
             self._closed_until[call.origin] = self._clock.now() + call.failed.retry_after_s
-        return attempt
+        if call.failed is not None and call.failed.error.kind in ("timeout", "unreachable"):
+            self._silent[call.origin] += 1
+        else:
+            self._silent[call.origin] = 0
 
     async def again(self, call: Call) -> bool:
         """Wait as long as another try at a failed call has to wait; False when there is none to be."""
@@ -139,7 +149,9 @@ class Sender:
     # Before the call -------------------------------------------------------------------------------------------------
 
     async def _opening(self, call: Call) -> None:
-        """Obey a Retry-After that any call of this run got from the same endpoint."""
+        """Obey a Retry-After that any call of this run got from the same endpoint; pass over one that is silent."""
+        if call.others and self._silent[call.origin] >= self._policy.silences:
+            raise NotSent(f"passed over after {self._silent[call.origin]} calls without an answer")
         wait_s = self._closed_s(call)
         if wait_s <= 0:
             return

@@ -59,7 +59,7 @@ def parse_wire(operation: Operation, body: bytes) -> JSON:
     try:
         return parse_strict(body, max_bytes=MAX_BODY_BYTES)
     except StrictJSONError as error:
-        raise MappingFailed("malformed", str(error)) from None
+        raise MappingFailed("malformed", error.detail) from None
 
 
 def map_wire(operation: Operation, wire: JSON) -> JSON:

@@ -102,10 +102,8 @@ async def serving(provider: Provider) -> AsyncIterator[Provider]:
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        assert site._server is not None
-        provider.port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        provider.port = runner.addresses[0][1]
         yield provider
     finally:
         await runner.cleanup()

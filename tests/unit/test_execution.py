@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -176,6 +177,16 @@ def test_a_hanging_provider_leaves_time_for_the_next() -> None:
     assert (failed.error.kind, failed.latency_ms, failed.cost) == ("timeout", 1_000, 1_000)
     assert good.ok
     assert caller.sent[0].cancelled
+
+
+def test_an_endpoint_that_stays_silent_is_passed_over_for_the_rest_of_the_run() -> None:
+    script = {"a/op": [Reply(FOUND, 3_600)], "b/op": [Reply(FOUND, 0.1)]}
+    later = tuple(search(f"t{i}", arguments={"query": Ref("s0", "results[0].title")}) for i in range(3))
+    caller = ScriptedCaller(script)
+    done = run(caller, routed((search("s0"), search("s1"), *later), provider("a"), provider("b")))
+    assert Counter(sent.name for sent in caller.sent) == {"a/op": 2, "b/op": 5}
+    assert done.elapsed_ms == 1_200
+    assert {outcome.state for outcome in done.outcomes.values()} == {"done"}
 
 
 def test_a_late_result_is_dropped_and_the_run_returns_in_time() -> None:
