@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from orchestra.synthesis.coercion import Kind, kind_of, scalar
-from orchestra.synthesis.finding import Finder
-from orchestra.synthesis.labels import is_name, match
+from orchestra.synthesis.coercion import Kind, kind_of, scalar, split_list
+from orchestra.synthesis.finding import Finder, coerced
+from orchestra.synthesis.labels import FITS, is_name, match
+from orchestra.synthesis.mappings import entries, mapping, priced_columns, row_mapping
 from orchestra.synthesis.page import Heading, Page, Table, read_page
 
 MAX_FIELDS = 64
 MAX_RECORDS = 200
-_FITS = 0.55
 
 Record = dict[str, Any]
 _NONE: list[Record] = []
@@ -64,7 +64,7 @@ def _value(finder: Finder, name: str, kind: Kind) -> Any:
         case "object":
             return _nested(finder, name, kind)
         case "dict":
-            return finder.mapping(name, kind.item)
+            return mapping(finder.layout, name, kind.item)
         case "list":
             if kind.item and kind.item.name == "object":
                 return _nested_rows(finder, name, kind.item)
@@ -78,11 +78,11 @@ def _value(finder: Finder, name: str, kind: Kind) -> Any:
 def _nested(finder: Finder, name: str, kind: Kind) -> Record:
     """An object's fields: from the section of its name, else from the free-form mapping of its name."""
     asked = {key.removesuffix("?"): kind_of(spec) for key, spec in (kind.fields or {}).items()}
-    stated = finder.entries(name)
+    stated = entries(finder.layout, name)
     record = _record(Page(blocks=tuple(finder.section(name))), asked)
     for key, wanted in asked.items():
         best = max(stated, key=lambda entry: match(key, entry[0]), default=None)
-        if key not in record and best and match(key, best[0]) >= _FITS:
+        if key not in record and best and match(key, best[0]) >= FITS:
             value = scalar(best[1], wanted)
             record |= {} if value is None else {key: value}
     return record
@@ -90,7 +90,7 @@ def _nested(finder: Finder, name: str, kind: Kind) -> Record:
 
 def _nested_rows(finder: Finder, name: str, kind: Kind) -> list[Record]:
     asked = {key.removesuffix("?"): kind_of(spec) for key, spec in (kind.fields or {}).items()}
-    tables = [block for block in finder.section(name) if isinstance(block, Table)] or finder.tables
+    tables = [block for block in finder.section(name) if isinstance(block, Table)] or finder.layout.tables
     return max((_row_records(table, asked) for table in tables), key=_richness, default=_NONE)[:MAX_RECORDS]
 
 
@@ -113,16 +113,14 @@ def _row_records(table: Table, asked: Mapping[str, Kind]) -> list[Record]:
     """One record a row, where at least two columns (or the one field asked for) are among the fields."""
     columns = _columns(table, asked)
     mapped = {
-        name: Finder.priced_columns(table, name, set(columns.values()))
-        for name, kind in asked.items()
-        if kind.name == "dict"
+        name: priced_columns(table, name, set(columns.values())) for name, kind in asked.items() if kind.name == "dict"
     }
     if len(columns) + sum(map(bool, mapped.values())) < min(2, len(asked)):
         return []
     records: list[Record] = []
     for row in table.rows:
-        record = {name: Finder.cell(row[index], asked[name]) for name, index in columns.items()}
-        record |= {name: Finder.row_mapping(table, row, name, indices) for name, indices in mapped.items()}
+        record = {name: _cell(row[index], asked[name]) for name, index in columns.items()}
+        record |= {name: row_mapping(table, row, name, indices) for name, indices in mapped.items()}
         record = {name: value for name, value in record.items() if value not in (None, [], {})}
         if record:
             records.append(record)
@@ -139,9 +137,15 @@ def _columns(table: Table, asked: Mapping[str, Kind]) -> dict[str, int]:
     ]
     columns: dict[str, int] = {}
     for score, negative, name in sorted(scores, reverse=True):
-        if score >= _FITS and name not in columns and -negative not in columns.values():
+        if score >= FITS and name not in columns and -negative not in columns.values():
             columns[name] = -negative
     return columns
+
+
+def _cell(text: str, kind: Kind) -> Any:
+    if kind.name == "list":
+        return coerced(split_list(text), kind.item) or None
+    return scalar(text, kind)
 
 
 def _section_records(page: Page, asked: Mapping[str, Kind]) -> list[Record]:

@@ -4,78 +4,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from orchestra.synthesis.coercion import Kind, cell_value, money_in, number_in, scalar, split_list
-from orchestra.synthesis.labels import canonical_words, is_known, is_name, match, meaning, slug, without, words
-from orchestra.synthesis.page import Block, Heading, Items, Page, Pair, Paragraph, Table
+from orchestra.synthesis.coercion import Kind, scalar, split_list
+from orchestra.synthesis.labels import FITS, canonical_words, is_known, is_name, match, meaning, words
+from orchestra.synthesis.layout import Layout, split_sentences
+from orchestra.synthesis.mappings import has_money, row_labels
+from orchestra.synthesis.page import Block, Items, Page, Pair, Paragraph, Table
 
-_FITS = 0.55
 _TEXT = Kind("str")
-_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"“])")
 _SEPARATOR = re.compile(r"\s+[|·–—:-]\s+|:\s+")
 _IDENTIFIER = re.compile(
     r"\s*[(\[](?:sn|subnet|netuid|id|no\.?)[\s#]*\d+[)\]]|^(?:sn|subnet|netuid|#)[\s#]*\d+$", re.IGNORECASE
 )
 _NUMBERED = re.compile(r"\b([A-Za-z]{2,12})[ -]?#?(\d+)\b")
-_GENERIC = frozenset(
-    {
-        "a",
-        "about",
-        "and",
-        "api",
-        "at",
-        "cloud",
-        "docs",
-        "documentation",
-        "fact",
-        "facts",
-        "faq",
-        "features",
-        "for",
-        "gpu",
-        "gpus",
-        "guide",
-        "home",
-        "how",
-        "in",
-        "instances",
-        "list",
-        "of",
-        "on",
-        "on-demand",
-        "our",
-        "overview",
-        "page",
-        "plans",
-        "price",
-        "prices",
-        "pricing",
-        "profile",
-        "rates",
-        "rental",
-        "review",
-        "sheet",
-        "the",
-        "to",
-        "welcome",
-        "with",
-        "works",
-    }
+_GENERIC_TEXT = (
+    "a about and api at cloud docs documentation fact facts faq features for gpu gpus guide home how in"
+    " instances list of on on-demand our overview page plans price prices pricing profile rates rental"
+    " review sheet the to welcome with works"
 )
+_GENERIC = frozenset(_GENERIC_TEXT.split())
 _AUXILIARY = frozenset(
     ("is", "are", "was", "were", "can", "may", "must", "has", "have", "had", "will", "would", "should", "do", "does")
 )
-_BARE = re.compile(r"\d[\d.,]*")
 _CUES = {
     "strength": r"(?:known|valued|praised|chosen|liked) for|stands out (?:for|with)|strengths? (?:are|is|include)",
     "weakness": r"criticised for|drawbacks? (?:are|is|include)|falls short (?:on|in)",
 }
-_PROSE_PRICE = re.compile(
-    r"^(?P<label>.{2,80}?)\s+(?:costs?|is|at|for|from|starts at|rents? (?:for|at)|goes for|=|[–—-])\s+"
-    r"(?P<rest>\D{0,24}\d.*)$"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,24 +43,12 @@ class Candidate:
     links: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A heading with its `own` blocks up to the next heading, and all `blocks` up to one of its level or above."""
-
-    level: int
-    heading: str
-    own: list[Block] = field(default_factory=list[Block])
-    blocks: list[Block] = field(default_factory=list[Block])
-
-
 class Finder:
     """Answers for one page (or one section of it). Every answer stands in the page, or is None."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        self.pairs = [block for block in page.blocks if isinstance(block, Pair)]
-        self.tables = [block for block in page.blocks if isinstance(block, Table)]
-        self.sections = _sections(page.blocks)
+        self.layout = Layout(page)
 
     # one value ---------------------------------------------------------------------------------------------------
 
@@ -124,15 +68,15 @@ class Finder:
         return self._numbered(field) if kind.name == "int" else self._in_sentence(field, kind)
 
     def _labelled(self, field: str) -> Iterator[Candidate]:
-        for pair in self.pairs:
-            if (score := match(field, pair.label)) >= _FITS:
+        for pair in self.layout.pairs:
+            if (score := match(field, pair.label)) >= FITS:
                 yield Candidate(score, pair.value, pair.links)
 
     def _headed(self, field: str, kind: Kind) -> Iterator[Candidate]:
-        for section in self.sections:
+        for section in self.layout.sections:
             heading, blocks = section.heading, section.blocks
             score = 0.95 * match(field, heading)
-            if score < _FITS:
+            if score < FITS:
                 continue
             if kind.name == "str":
                 first = blocks[0] if blocks else None
@@ -150,7 +94,7 @@ class Finder:
     def _placed(self, field: str) -> Iterator[Candidate]:
         """Labelled values whose label says one part of the field and whose heading says the other."""
         asked = meaning(field)
-        for section in self.sections:
+        for section in self.layout.sections:
             heading, blocks = section.heading, section.blocks
             above = meaning(heading)
             for pair in (block for block in blocks if isinstance(block, Pair)):
@@ -161,32 +105,23 @@ class Finder:
     def _cells(self, field: str) -> Iterator[Candidate]:
         """Cells whose row and column together say what the field says."""
         asked = meaning(field)
-        for table in self.tables:
-            amounts = [index for index in range(1, len(table.header)) if _has_money(table, index)]
+        for table in self.layout.tables:
+            amounts = [index for index in range(1, len(table.header)) if has_money(table, index)]
             for index in range(1, len(table.header)):
                 header = meaning(table.header[index])
-                for label, row in zip(_row_labels(table, index), table.rows, strict=True):
+                for label, row in zip(row_labels(table, index), table.rows, strict=True):
                     said = meaning(label) | header
                     if asked <= said and not asked <= header and not asked <= meaning(label):
                         yield Candidate(0.9 * len(asked) / len(said), row[index])
-                    elif amounts == [index] and match(field, label) >= _FITS:
+                    elif amounts == [index] and match(field, label) >= FITS:
                         yield Candidate(0.9 * match(field, label), row[index])
-
-    def _sentences(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        for block in self.page.blocks:
-            if isinstance(block, Paragraph):
-                yield from ((sentence, block.links) for sentence in _SENTENCE.split(block.text))
-            elif isinstance(block, Pair):
-                yield from ((sentence, block.links) for sentence in _SENTENCE.split(block.value))
-            elif isinstance(block, Items):
-                yield from ((item, ()) for item in block.items)
 
     def _in_sentence(self, field: str, kind: Kind) -> Any:
         """The one value of this kind in sentences that name the field."""
         asked = frozenset(canonical_words(field))
         values = [
             value
-            for sentence, links in self._sentences()
+            for sentence, links in self.layout.sentences()
             if asked
             and asked <= frozenset(canonical_words(sentence))
             and (value := scalar(sentence, kind, links if len(links) == 1 else ())) is not None
@@ -196,7 +131,7 @@ class Finder:
     def _numbered(self, field: str) -> int | None:
         """`SN34`, `subnet id 34`: a number that its label stands right before."""
         asked = canonical_words(field)
-        prose = [sentence for sentence, _ in self._sentences()]
+        prose = [sentence for sentence, _ in self.layout.sentences()]
         for texts in ([self.page.headline], prose):
             numbers = {number for text in texts for number in _numbers_after(asked, text)}
             if numbers:
@@ -212,7 +147,7 @@ class Finder:
         opening = re.compile(
             rf"^(?:(?:{subject}|it|(?:the|this) (?:subnet|service|api|tool))\s+(?:also\s+)?)?{verb}\s+(.+)$", re.I
         )
-        for sentence, _ in self._sentences():
+        for sentence, _ in self.layout.sentences():
             if (found := opening.match(sentence)) and found[1].split()[0].lower() not in _AUXILIARY:
                 return scalar(found[1].rstrip(". "), _TEXT)
         return None
@@ -220,7 +155,7 @@ class Finder:
     def _opening_sentence(self, field: str) -> str | None:
         """A whole sentence that is about the field from its first words."""
         asked = meaning(field)
-        for sentence, _ in self._sentences() if is_known(field) else ():
+        for sentence, _ in self.layout.sentences() if is_known(field) else ():
             if (
                 asked
                 and asked <= frozenset(canonical_words(" ".join(sentence.split()[:4])))
@@ -233,7 +168,7 @@ class Finder:
 
     def name(self, field: str) -> str | None:
         """A label of exactly this name, else the subject of the page."""
-        exact = [pair for pair in self.pairs if words(pair.label) in (words(field), (*words(field), "name"))]
+        exact = [pair for pair in self.layout.pairs if words(pair.label) in (words(field), (*words(field), "name"))]
         return scalar(exact[0].value, _TEXT) if exact else self.subject()
 
     def subject(self) -> str | None:
@@ -251,108 +186,41 @@ class Finder:
     def listing(self, field: str, item: Kind | None) -> list[Any] | None:
         """The list under a heading of this name, else a labelled enumeration, a table's column, or a sentence's."""
         found: list[tuple[float, list[str]]] = []
-        for section in self.sections:
+        for section in self.layout.sections:
             heading, blocks = section.heading, section.blocks
             lists = [block for block in blocks if isinstance(block, Items)]
             score = match(field, heading)
-            if score >= _FITS and lists:
+            if score >= FITS and lists:
                 found.append((score, list(lists[0].leads)))
-            elif score >= _FITS and len(blocks) == 1 and isinstance(blocks[0], Paragraph):
+            elif score >= FITS and len(blocks) == 1 and isinstance(blocks[0], Paragraph):
                 found.append((score, split_list(blocks[0].text)))
-            elif score >= _FITS and isinstance(table := next(iter(blocks), None), Table):
+            elif score >= FITS and isinstance(table := next(iter(blocks), None), Table):
                 found.append((score, [row[0] for row in table.rows]))
         found += _enumerations(list(self._labelled(field)))
         found += [
             (0.9 * match(field, header), [row[index] for row in table.rows])
-            for table in self.tables
+            for table in self.layout.tables
             for index, header in enumerate(table.header)
-            if match(field, header) >= _FITS and not is_name(header)
+            if match(field, header) >= FITS and not is_name(header)
         ]
         for _, texts in sorted(found, key=lambda pair: -pair[0]):
-            if values := _coerced(texts, item):
+            if values := coerced(texts, item):
                 return values
         rest = self._verb(field) or self._cue(field)
-        return _coerced(split_list(rest), item) or None if rest else None
+        return coerced(split_list(rest), item) or None if rest else None
 
     def _cue(self, field: str) -> str | None:
         """`RunPod is known for spot pricing and templates.`: what follows a phrase that means the field."""
         pattern = _CUES.get(" ".join(canonical_words(field)))
-        for sentence, _ in self._sentences() if pattern else ():
+        for sentence, _ in self.layout.sentences() if pattern else ():
             if found := re.search(rf"\b(?:{pattern})\s+(?:its\s+)?(.+)$", sentence, re.I):
                 return found[1].rstrip(". ")
         return None
 
-    # mappings ----------------------------------------------------------------------------------------------------
-
-    def mapping(self, field: str, item: Kind | None) -> dict[str, Any] | None:
-        """`{slug: value}` of the table, the labelled values or the priced sentences that the field names."""
-        entries = self.entries(field)
-        values = {
-            slug(label): cell_value(text) if item is None else scalar(text, item) for label, text in reversed(entries)
-        }
-        values = {key: value for key, value in reversed(values.items()) if key and value is not None}
-        return values or None
-
-    def entries(self, field: str) -> list[tuple[str, str]]:
-        """The same as (label, text)."""
-        found = [(score, entries) for score, entries in self._mappings(field) if entries]
-        best = max(found, key=lambda pair: pair[0], default=None)
-        return best[1] if best else self._priced_sentences() if meaning(field) == frozenset({"price"}) else []
-
-    def _mappings(self, field: str) -> Iterator[tuple[float, list[tuple[str, str]]]]:
-        for section in self.sections:
-            heading, blocks = section.heading, section.blocks
-            score = match(field, heading)
-            if score >= _FITS and (entries := _stated(field, section.own)):
-                yield score, entries
-            for table in (block for block in blocks if isinstance(block, Table)):
-                yield from _table_entries(table, field, max(score, match(field, table.caption)))
-        labelled = [(_beyond(pair.label, field), pair.value) for pair in self.pairs if _mentions(pair.label, field)]
-        if len(labelled) > 1:
-            yield _FITS, labelled
-        for pair in self.pairs:
-            if match(field, pair.label) >= _FITS:
-                yield match(field, pair.label) - 0.1, list(_priced_clauses(pair.value))
-
-    def _priced_sentences(self) -> list[tuple[str, str]]:
-        return [entry for sentence, _ in self._sentences() for entry in _priced_clauses(sentence)]
-
     def section(self, field: str) -> list[Block]:
         """The blocks under the heading that names the field best."""
-        best = max(self.sections, key=lambda section: match(field, section.heading), default=None)
-        return best.blocks if best and match(field, best.heading) >= _FITS else []
-
-    # tables with a row for each record ---------------------------------------------------------------------------
-
-    @staticmethod
-    def cell(text: str, kind: Kind) -> Any:
-        """A cell as a field's value."""
-        if kind.name == "list":
-            return _coerced(split_list(text), kind.item) or None
-        return scalar(text, kind)
-
-    @staticmethod
-    def priced_columns(table: Table, field: str, taken: set[int]) -> list[int]:
-        """Columns of numbers that together are a mapping, because their headers or the caption say so."""
-        captioned = match(field, table.caption) >= _FITS
-        return [
-            index
-            for index, header in enumerate(table.header)
-            if index
-            and index not in taken
-            and _numeric(table, index)
-            and (
-                captioned
-                or set(canonical_words(header)) & set(canonical_words(field))
-                or money_in(table.rows[0][index])
-            )
-        ]
-
-    @staticmethod
-    def row_mapping(table: Table, row: tuple[str, ...], field: str, indices: list[int]) -> dict[str, Any]:
-        labels = {index: slug(_beyond(table.header[index], field)) for index in indices}
-        values = {labels[index]: cell_value(row[index]) for index in indices}
-        return {key: value for key, value in values.items() if value is not None}
+        best = max(self.layout.sections, key=lambda section: match(field, section.heading), default=None)
+        return best.blocks if best and match(field, best.heading) >= FITS else []
 
 
 def _enumerations(labelled: list[Candidate]) -> Iterator[tuple[float, list[str]]]:
@@ -362,26 +230,10 @@ def _enumerations(labelled: list[Candidate]) -> Iterator[tuple[float, list[str]]
         yield score, split_list(texts[0]) if len(texts) == 1 else texts
 
 
-def _sections(blocks: tuple[Block, ...]) -> list[Section]:
-    found: list[Section] = []
-    above: list[Section] = []
-    for block in blocks:
-        if isinstance(block, Heading):
-            above = [section for section in above if section.level < block.level]
-            above.append(Section(block.level, block.text))
-            found.append(above[-1])
-        else:
-            for section in above:
-                section.blocks.append(block)
-            if above:
-                above[-1].own.append(block)
-    return found
-
-
 def _within(text: str, limit: int = 300) -> str:
     """The text, or as many of its first sentences as fit."""
     kept = ""
-    for sentence in _SENTENCE.split(text):
+    for sentence in split_sentences(text):
         if kept and len(kept) + len(sentence) >= limit:
             break
         kept = f"{kept} {sentence}".strip()
@@ -411,72 +263,7 @@ def _proper(segment: str) -> str:
     return " ".join(kept)
 
 
-def _coerced(texts: list[str], item: Kind | None) -> list[Any]:
+def coerced(texts: list[str], item: Kind | None) -> list[Any]:
+    """Those of the texts that are values of the items' type."""
     values = [scalar(text, item or _TEXT) for text in texts]
     return [value for value in values if value is not None]
-
-
-def _stated(field: str, blocks: list[Block]) -> list[tuple[str, str]]:
-    """The labelled values as entries; of prices only amounts and bare numbers, and those in sentences too."""
-    pairs = [(block.label, block.value) for block in blocks if isinstance(block, Pair)]
-    if "price" not in meaning(field):
-        return pairs
-    priced = [(label, value) for label, value in pairs if money_in(value) or _BARE.fullmatch(value)]
-    texts = [block.text for block in blocks if isinstance(block, Paragraph)]
-    return priced or [entry for text in texts for entry in _priced_clauses(text)]
-
-
-def _mentions(label: str, field: str) -> bool:
-    """Does the label say the field and something else?"""
-    return set(canonical_words(field)) < set(canonical_words(label))
-
-
-def _beyond(label: str, field: str) -> str:
-    """The label without the words of the field, where it has others."""
-    return without(label, field) if _mentions(label, field) else label
-
-
-def _numeric(table: Table, index: int) -> bool:
-    said = [row[index] for row in table.rows if cell_value(row[index]) is not None]
-    return bool(said) and 2 * sum(number_in(text) is not None for text in said) >= len(said)
-
-
-def _table_entries(table: Table, field: str, context: float) -> Iterator[tuple[float, list[tuple[str, str]]]]:
-    """Row labels with the column that the field names best; by the context alone, the first column of amounts."""
-    scored = [
-        (max(match(field, header), 0.9 * context if money_in(header) or _has_money(table, index) else 0.0), -index)
-        for index, header in enumerate(table.header)
-        if index and _numeric(table, index)
-    ]
-    score, negative = max(scored, default=(0.0, 0))
-    if score >= _FITS:
-        labels = _row_labels(table, -negative)
-        yield score + 0.2 * context, [(label, row[-negative]) for label, row in zip(labels, table.rows, strict=True)]
-
-
-def _has_money(table: Table, index: int) -> bool:
-    return any(money_in(row[index]) for row in table.rows)
-
-
-def _row_labels(table: Table, value_index: int) -> list[str]:
-    """The first column; where it repeats itself, with the next columns until every row is told apart."""
-    labels = [row[0] for row in table.rows]
-    for index in range(1, value_index):
-        if len(set(labels)) == len(labels):
-            break
-        labels = [f"{label} {row[index]}" for label, row in zip(labels, table.rows, strict=True)]
-    return labels
-
-
-def _priced_clauses(sentence: str) -> Iterator[tuple[str, str]]:
-    """`An A100 80 GB costs $1.99 an hour`: the proper words before an amount, and the rest of the clause."""
-    for clause in re.split(r";\s+|,\s+(?:and\s+)?|\s+and\s+|\s+while\s+", sentence.rstrip(".")):
-        if len(money_in(clause)) == 1 and (found := _PROSE_PRICE.match(clause)):
-            tokens = found["label"].split()
-            run: list[str] = []
-            while tokens and (
-                any(c.isupper() or c.isdigit() for c in tokens[-1]) and tokens[-1] not in ("A", "An", "The")
-            ):
-                run.insert(0, tokens.pop())
-            if run and (tokens or any(c.isdigit() for c in "".join(run))):
-                yield " ".join(run), clause[found.start("rest") :]

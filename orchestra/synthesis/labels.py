@@ -9,6 +9,9 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+FITS = 0.55
+"""From this score on, a label is taken to mean the field."""
+
 _WORD = re.compile(r"[a-z0-9]+(?:\.[0-9]+)?")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _UNIT = re.compile(r"\b(\d+(?:\.\d+)?)\s+(gib|gb|tib|tb|mb|mhz|ghz|kw|w|px|x)\b")

@@ -19,68 +19,12 @@ from orchestra.devnet.subnets.documents import Document
 _WORD = re.compile(r"\w+(?:[.'’&/-]\w+)*")
 _PART = re.compile(r"\w+")
 MAX_WORDS = 32
-STOP_WORDS = frozenset(
-    {
-        "a",
-        "about",
-        "an",
-        "and",
-        "any",
-        "are",
-        "as",
-        "at",
-        "be",
-        "by",
-        "can",
-        "could",
-        "do",
-        "does",
-        "for",
-        "from",
-        "has",
-        "have",
-        "how",
-        "i",
-        "in",
-        "is",
-        "it",
-        "its",
-        "me",
-        "my",
-        "new",
-        "of",
-        "on",
-        "one",
-        "or",
-        "our",
-        "recommend",
-        "research",
-        "should",
-        "tell",
-        "that",
-        "the",
-        "their",
-        "there",
-        "these",
-        "this",
-        "through",
-        "to",
-        "us",
-        "was",
-        "we",
-        "what",
-        "when",
-        "where",
-        "which",
-        "who",
-        "why",
-        "will",
-        "with",
-        "would",
-        "you",
-        "your",
-    }
+_STOP_WORDS_TEXT = (
+    "a about an and any are as at be by can could do does for from has have how i in is it its me my new"
+    " of on one or our recommend research should tell that the their there these this through to us was we"
+    " what when where which who why will with would you your"
 )
+STOP_WORDS = frozenset(_STOP_WORDS_TEXT.split())
 _SEARCH = """
 SELECT url, title, snippet(pages, 2, '', '', ' … ', 40) FROM pages WHERE pages MATCH ?
 ORDER BY bm25(pages, 0.0, 6.0, 1.0), rowid LIMIT ? OFFSET ?
