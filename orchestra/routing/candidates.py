@@ -55,7 +55,8 @@ class Market:
     def _offer(self, ref: OperationRef, task: Task) -> Candidate | str:
         """The operation as a candidate, or why it is none."""
         if not self.usable(ref):
-            return f"no secret {ref.operation.auth.secret or 'for it'} on this node"
+            missing = f", or has no {ref.operation.auth.secret} for it" if ref.operation.auth.secret else ""
+            return f"this node does not allow its origin{missing}"
         worst = self.limits.worst_cost(ref)
         if worst is None:
             return "no price is known, and unpriced operations are refused"
