@@ -5,7 +5,7 @@ of the objective. `computations.json` holds the words. The rules:
 
 | rule | what the number is |
 | --- | --- |
-| min, max, mean, median, sum | that of the comparable figures found (same key, same unit), one for each thing compared |
+| min, max, mean, median, sum | that of the comparable figures found (same key, same unit), one for each thing |
 | difference | the larger of two figures minus the smaller; of several, the largest minus the smallest |
 | rank | the position of a record's own figure among all, lowest first |
 | undercut | 0.9 times the lowest figure: a newcomer's price, where the objective speaks of something new |

@@ -38,6 +38,7 @@ Channel = Literal["web", "posts", "pages", "reading"]
 _POSTS = frozenset(map(stem, lexicon("post_words")))
 _PAGES = frozenset(map(stem, lexicon("page_words")))
 _PAGE_FIELDS = frozenset(map(stem, lexicon("page_fields")))
+_LINKS = frozenset(map(stem, ("url", "link", "href", "address", "snippet")))
 _NAMES = lexicon("name_words")
 _TEXT = Scalar("str")
 _PRICES = Field("pricing", DictOf(AnyShape()))
@@ -45,8 +46,8 @@ _PRICES = Field("pricing", DictOf(AnyShape()))
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """Records that belong at `path`; `plain`: of each only its one value. `entity`: they are about this one thing. `spellings`: (key of the record, name
-    under which to look for it) where the two differ.
+    """Records that belong at `path`; `plain`: of each only its one value. `entity`: they are about this one thing.
+    `spellings`: (key of the record, name under which to look for it) where the two differ.
     """
 
     path: Path
@@ -252,7 +253,7 @@ def _channel(path: Path, record: Record, objective: Objective) -> Channel:
     names = {stem(word) for part in record.fields for word in name_tokens(part.name)}
     if words & _POSTS or ("social_search" in asked and not words & _PAGES and names & {"text", "post", "author"}):
         return "posts"
-    if words & _PAGES and names <= _PAGE_FIELDS:
+    if words & _PAGES and names <= _PAGE_FIELDS and names & _LINKS:
         return "pages"
     return "reading" if "time_series" in asked else "web"
 

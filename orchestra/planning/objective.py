@@ -37,9 +37,11 @@ _MANY = frozenset({"which", "list", "all", "every", "compare", "each", "several"
 _MODALS = frozenset({"can", "could", "to", "that", "will", "do", "does", "who"})
 _BREAKS = lexicon("breaks")
 _WITH = re.compile(
-    r"\b(?:through|via|with|that (?:has|have|offers?|provides?)|offering|having|by)\s+(?:an?\s+|the\s+|its\s+)?((?:[\w-]+\s*){1,3})",
+    r"\b(?:through|via|with|that (?:has|have|offers?|provides?)|offering|having|by)\s+(?:an?\s+|the\s+|its\s+)?"
+    r"((?:[\w-]+\s*){1,3})",
     re.IGNORECASE,
 )
+_READING_TALK = lexicon("reading_talk")
 _SERIES = re.compile(r"\bseries\s+(?:named\s+|called\s+)?([\w./:-]*\w)", re.IGNORECASE)
 _IDENTIFIER = re.compile(r"(?<![\w.])[A-Za-z0-9]+(?:[_/:.-][A-Za-z0-9]+)+(?![\w])")
 _READING = re.compile(
@@ -169,16 +171,18 @@ def constraints(objective: Objective) -> tuple[str, ...]:
 def series_names(objective: Objective) -> tuple[str, ...]:
     """The series of which a reading is asked: quoted, after `series`, or written like an identifier (`tao_usd`)."""
     quoted = [text for text in objective.quoted if len(text) <= 64]
-    named = [match[1] for match in _SERIES.finditer(objective.text)]
-    written = _IDENTIFIER.findall(objective.text)
-    reading = [match[1].strip() for match in _READING.finditer(objective.text)]
-    return tuple(
-        dict.fromkeys(quoted or written or [name for name in named if name.lower() not in STOPWORDS] or reading)
-    )
+    if quoted:
+        return tuple(dict.fromkeys(quoted))
+    measured = [word for word in topic(objective) if word.lower() not in _READING_TALK]
+    if objective.entities and measured:
+        return tuple(" ".join([entity.name, *measured]) for entity in objective.entities)
+    named = [match[1] for match in _SERIES.finditer(objective.text) if match[1].lower() not in STOPWORDS]
+    spoken = [match[1].strip() for match in _READING.finditer(objective.text)]
+    return tuple(dict.fromkeys(named or _IDENTIFIER.findall(objective.text) or spoken or [" ".join(measured)]))
 
 
 def aspects(objective: Objective) -> tuple[str, ...]:
-    """What is asked about the named things, as keys: `base URL and authentication of X` gives base_url, authentication."""
+    """What is asked of the named things, as keys: `base URL and authentication of X` gives base_url, authentication."""
     named = {stem(word) for entity in objective.entities for word in tokens(entity.name)}
     found: dict[str, None] = {}
     for clause in objective.clauses:

@@ -14,7 +14,7 @@ from typing import Any
 from ledger.catalogue import vocabulary
 from ledger.view import LedgerView
 from orchestra.planning.computed import is_price, is_result_word
-from orchestra.planning.demands import Demand, Layout, asked_fields, nouns_of, sort_schema
+from orchestra.planning.demands import Demand, Layout, asked_fields, identity, nouns_of, sort_schema
 from orchestra.planning.entities import Entity
 from orchestra.planning.needs import needed
 from orchestra.planning.objective import (
@@ -38,8 +38,9 @@ MAX_QUERY_WORDS = 16
 MAX_FIELDS = 48
 PAGES_PER_NAME = (4, 3, 3, 2)
 """Pages to read for each thing named, by how many are named; the last for more."""
-PAGES_PER_QUESTION = 14
-RESULTS = 15
+PAGES_PER_QUESTION = 10
+PAGES_OF_DETAIL = 6
+RESULTS = 10
 POSTS = 25
 
 _SEARCHED = frozenset({"web_search", "social_search", "time_series", "chat_completion"})
@@ -155,7 +156,7 @@ class _Draft:
         elif "web_search" not in self.ledger.capabilities:
             self._gap("web_search", serves)
         else:
-            self._search(_queries(self.objective, clauses), fields, serves, readable)
+            self._search(_queries(self.objective, clauses, _asked(demands)), fields, serves, readable)
 
     def _page_fields(self, demands: Sequence[Demand]) -> dict[str, Any]:
         """What to read from a page: the fields asked for, and what tells records apart and shows that they fit."""
@@ -181,8 +182,8 @@ class _Draft:
     ) -> None:
         room = MAX_TASKS - len(self.tasks) - 1 - sum(d.channel in ("posts", "reading") for d in self.layout.demands)
         queries = queries[: max(1, room)]
-        for query in queries:
-            pages = min(query.pages, max(0, room // len(queries) - 1)) if fields and readable else 0
+        wanted = [query.pages if fields and readable else 0 for query in queries]
+        for query, pages in zip(queries, _shared(wanted, room - len(queries)), strict=True):
             search = Task(
                 id=self._id("search"),
                 capability="web_search",
@@ -262,6 +263,25 @@ def _spoken_of(capability: str) -> frozenset[str]:
     return frozenset(own | things | {word for phrase in (concept.called if concept else ()) for word in phrase})
 
 
+def _shared(wanted: Sequence[int], room: int) -> list[int]:
+    """What each gets of a limited room: the largest wishes give way first."""
+    given = list(wanted)
+    while sum(given) > max(0, room):
+        given[given.index(max(given))] -= 1
+    return given
+
+
+def _asked(demands: Sequence[Demand]) -> list[str]:
+    """The names of the fields asked for, without those that only name the thing."""
+    return [
+        demand.sought(part.name)
+        for demand in demands
+        if demand.kind != "hidden"
+        for part in demand.record.fields
+        if part.name != identity(demand.record)
+    ]
+
+
 def _scopes(
     objective: Objective, clauses: Sequence[Clause], demands: Sequence[Demand]
 ) -> list[tuple[list[Clause], list[Demand]]]:
@@ -280,28 +300,31 @@ def _scopes(
     return scopes
 
 
-def _queries(objective: Objective, clauses: Sequence[Clause]) -> list[_Query]:
-    """One query for each thing named, else one for each alternative, else one for everything."""
+def _queries(objective: Objective, clauses: Sequence[Clause], fields: Iterable[str]) -> list[_Query]:
+    """One query for each thing named, else for each alternative, else one for everything and one for its details."""
     telling = [clause for clause in clauses if clause.verb not in COMPUTED_VERBS] or list(clauses)
-    choosing = [clause for clause in telling if clause in selecting(objective)] or telling
     said = " ".join(clause.text.casefold() for clause in clauses)
-    words = [word for word in topic(objective, telling) if not is_result_word(word)]
     entities = [e for e in objective.entities if e.name.casefold() in said or str(e.number or "") in tokens(said)]
     entities = entities or list(objective.entities)
     if entities:
+        words = [word for word in topic(objective, telling) if not is_result_word(word)]
         pages = PAGES_PER_NAME[min(len(entities), len(PAGES_PER_NAME)) - 1]
         return [_Query(_joined([*_name_words(entity), *words]), entity, pages) for entity in entities]
-    chosen = [word for word in topic(objective, choosing) if not is_result_word(word)]
+    return _open_queries(objective, [clause for clause in telling if clause in selecting(objective)] or telling, fields)
+
+
+def _open_queries(objective: Objective, clauses: Sequence[Clause], fields: Iterable[str]) -> list[_Query]:
+    chosen = [word for word in topic(objective, clauses) if not is_result_word(word)]
     readings = [list(option) for option in objective.alternatives] or [chosen]
     about_subnets = "subnet" in objective.stems
-    return [
-        _Query(
-            _joined([*words, *(_tags(words) if about_subnets else ())]) or objective.text[:200],
-            None,
-            PAGES_PER_QUESTION,
-        )
+    queries = [
+        _Query(_joined([*words, *(_tags(words) if about_subnets else ())]), None, PAGES_PER_QUESTION)
         for words in readings
     ]
+    details = [word for name in fields for word in name_tokens(name) if stem(word) not in set(map(stem, chosen))]
+    if len(queries) == 1 and details:
+        queries.append(_Query(_joined([*chosen, *details]), None, PAGES_OF_DETAIL))
+    return [query for query in queries if query.text] or [_Query(objective.text[:200], None, PAGES_PER_QUESTION)]
 
 
 def _name_words(entity: Entity) -> list[str]:

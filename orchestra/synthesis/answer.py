@@ -29,6 +29,7 @@ from orchestra.synthesis.gaps import gaps_of
 from orchestra.synthesis.prose import REASONS, computed_sentence, facts, grounded_chat, row_sentence
 from orchestra.synthesis.rows import Row, rows_of
 
+MAX_LINES = 24
 Path = tuple[str | int, ...]
 """Keys and list indices from the root of the result to a place in it."""
 
@@ -103,7 +104,7 @@ class _Draft:
         """The rows that computations read: those of the table that holds most."""
         return list(max(tables, key=len, default=()))
 
-    # records -----------------------------------------------------------------------------------------------------------
+    # records ----------------------------------------------------------------------------------------------------------
 
     def _place(self, demand: Demand, rows: tuple[Row, ...]) -> None:
         match demand.kind:
@@ -180,7 +181,7 @@ class _Draft:
             key = key or next((key for key, value in values.items() if isinstance(value, str)), None)
         return _part(row.piece, key) if key else None
 
-    # prose -------------------------------------------------------------------------------------------------------------
+    # prose ------------------------------------------------------------------------------------------------------------
 
     def _write(self, path: Path) -> None:
         numbers = [computed for at, computed in self.numbers if at[:-1] == path[:-1]] or [c for _, c in self.numbers]
@@ -210,12 +211,11 @@ class _Draft:
 
     def conclusion(self, gaps: tuple[Gap, ...]) -> str:
         """A summary for people, with the steps it rests on."""
-        lines = [f"{row_sentence(row, demand)} {_citation(row.steps)}" for demand, row in self.rows]
+        lines = [f"{row_sentence(row, demand)} {_citation(row.steps)}" for demand, row in self.rows[:MAX_LINES]]
         for path, computed in self.numbers:
             steps = tuple(sorted({source.step for source in sources_of(computed.derivation)}))
-            lines.append(
-                f"{' '.join(map(str, path)).replace('_', ' ')}: {computed.value} ({computed_sentence(computed)[:-1]}). {_citation(steps)}"
-            )
+            name = " ".join(map(str, path)).replace("_", " ")
+            lines.append(f"{name}: {computed.value} ({computed_sentence(computed)[:-1]}). {_citation(steps)}")
         missing = [f"{', '.join(gap.fields[:6]) or gap.capability}: {gap.reason}" for gap in (*self.plan.gaps, *gaps)]
         if not lines:
             lines.append("Nothing was found that answers this objective.")
@@ -223,7 +223,7 @@ class _Draft:
             lines.append("Missing: " + "; ".join(dict.fromkeys(missing)) + ".")
         return "\n".join(lines)[:32_000]
 
-    # the result --------------------------------------------------------------------------------------------------------
+    # the result -------------------------------------------------------------------------------------------------------
 
     def _piece(self, path: Path, piece: Piece) -> None:
         _set(self.data, path, piece.value)

@@ -52,7 +52,10 @@ def find_field(item: Item, part: Field, demand: Demand, objective: Objective) ->
     for key in _keys(item, name):
         if piece := fit(item.record[key], part.shape, place.below(key)):
             return piece
-    return _from_parts(item, inner, demand, objective) if isinstance(inner, Record) else None
+    if isinstance(inner, Record):
+        return _from_parts(item, inner, demand, objective)
+    measured = item.channel == "reading" and isinstance(inner, Scalar) and inner.kind in ("float", "int")
+    return fit(item.record.get("value"), inner, place.below("value")) if measured else None
 
 
 def _keys(item: Item, name: str) -> list[str]:
