@@ -7,7 +7,6 @@ hotkey. It works over any `bittensor.Substrate` and never asks which chain that 
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
@@ -115,12 +114,11 @@ class Chain:
         return await self.link.run("metagraph", lambda session: self._metagraph(session, netuid, block))
 
     async def _metagraph(self, session: Session, netuid: int, block: int | None) -> Metagraph:
+        # One after the other: the first read at a block makes the SDK look its runtime up, further ones know it.
         number = await session.substrate.block_number() if block is None else block
         block_hash = await session.substrate.block_hash(number)
-        graph, trust = await asyncio.gather(
-            session.client.subnets.metagraph(netuid, block=number),
-            session.substrate.query("SubtensorModule", "ValidatorTrust", [netuid], block_hash),
-        )
+        trust = await session.substrate.query("SubtensorModule", "ValidatorTrust", [netuid], block_hash)
+        graph = await session.client.subnets.metagraph(netuid, block=number)
         if graph is None:
             raise SubnetMissing(self.network, netuid)
         return convert.metagraph(graph, [int(value) for value in trust or ()], BlockRef(number, block_hash))
@@ -135,7 +133,7 @@ class Chain:
         return {neuron.hotkey: neuron for neuron in graph.neurons}
 
     async def hyperparameters(self, netuid: int) -> Hyperparameters:
-        """The subnet's rules, all read at one block. Raises SubnetMissing."""
+        """The subnet's rules, all read at one block: a dozen requests, so ask once an epoch. Raises SubnetMissing."""
         return await self.link.run("hyperparameters", lambda session: self._hyperparameters(session, netuid))
 
     async def _hyperparameters(self, session: Session, netuid: int) -> Hyperparameters:
@@ -146,8 +144,7 @@ class Chain:
 
         if not await read("NetworksAdded"):
             raise SubnetMissing(self.network, netuid)
-        values = await asyncio.gather(*(read(item) for item in _HYPERPARAMETERS.values()))
-        named = dict(zip(_HYPERPARAMETERS, values, strict=True))
+        named = {name: await read(item) for name, item in _HYPERPARAMETERS.items()}
         split = tuple(int(share) for share in named.pop("mechanism_split") or ())
         reveal = bool(named.pop("commit_reveal"))
         return Hyperparameters(**{k: int(v) for k, v in named.items()}, commit_reveal=reveal, mechanism_split=split)
@@ -240,7 +237,8 @@ class Chain:
         neuron = (await self._members(netuid)).get(key)
         if neuron is None:
             raise NotRegistered(self.network, netuid, key)
-        wanted = f"[{ip}]:{port}" if ipaddress.ip_address(ip).version == 6 else f"{ip}:{port}"
+        host = ipaddress.ip_address(ip)
+        wanted = f"[{host}]:{port}" if host.version == 6 else f"{host}:{port}"
         if neuron.axon == wanted:
             return convert.unchanged(f"{wanted} is already published")
         return await self._execute("serve", bt.ServeAxon(netuid=netuid, ip=ip, port=port), wallet)

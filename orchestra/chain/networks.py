@@ -6,6 +6,7 @@ devnet, resolved here before the SDK sees it. Everything above gets a `bittensor
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -29,6 +30,7 @@ LOCAL_NAME = "orchestra-local"
 LOCAL_PORT = 9955
 SDK_NAMES = ("finney", "test", "local", "archive")
 MAIN_GENESIS = FINNEY_GENESIS_HASH
+SAME_READ_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +49,14 @@ class Network:
 
 
 class RpcSubstrate(bt.RpcSubstrate):
-    """The SDK's RPC backend that also lets go of a connection that hangs or whose opening was cut short.
+    """The SDK's RPC backend for public endpoints: it lets go of what hangs, and does not ask the same thing twice.
 
     The SDK starts a supervisor task before it knows that the endpoint answers and forgets it when `connect` is
     cancelled (by our deadline, for one), and its `close` waits for the peer. This keeps hold of what it made, and cuts
     the socket instead of negotiating: a peer that is worth leaving may be one that does not answer.
+
+    The SDK looks the hash of a block up for each read at it, and public endpoints answer about one request a second:
+    the last hash is remembered for as long as reads at one block take, too short for a replaced block to matter.
     """
 
     def __init__(self, network: str, endpoint: str) -> None:
@@ -59,6 +64,16 @@ class RpcSubstrate(bt.RpcSubstrate):
         super().__init__(endpoint, fallback_endpoints=fallbacks, archive_endpoints=default_archive_endpoints(network))
         self._made: list[SubstrateConnection] = []
         self._sockets: WeakSet[Any] = WeakSet()
+        self._last_hash: tuple[int, str, float] | None = None
+
+    async def block_hash(self, block: int | None = None) -> str:
+        now = asyncio.get_running_loop().time()
+        if self._last_hash is not None and self._last_hash[0] == block and now - self._last_hash[2] < SAME_READ_S:
+            return self._last_hash[1]
+        found = await super().block_hash(block)
+        if block is not None:
+            self._last_hash = (block, found, now)
+        return found
 
     def _interface(self, endpoint: str, fallbacks: list[str]) -> SubstrateConnection:
         made = SubstrateConnection(

@@ -17,6 +17,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 HEAD = 500
+FINALIZED = 497
 
 
 class RpcNode:

@@ -77,3 +77,15 @@ async def test_both_backends_read_the_same(tmp_path: Path) -> None:
             assert await rpc.subnets_of(ss58("//Alice")) == await local.subnets_of(ss58("//Alice"))
             assert await rpc.uid(NETUID, ss58("//m1")) == await local.uid(NETUID, ss58("//m1")) == 3
             assert await rpc.uid(NETUID, ss58("//nobody")) is None
+
+
+async def test_a_metagraph_costs_few_requests_because_public_endpoints_count_them(tmp_path: Path) -> None:
+    async with running_chain(tmp_path, one_subnet()) as process:
+        node = await mirrored(process)
+    async with running_node(node), await Chain.open(node.url) as rpc:
+        node.asked.clear()
+        await rpc.metagraph(NETUID)
+        assert sum(node.asked.values()) <= 12, node.asked
+        node.asked.clear()
+        await rpc.metagraph(NETUID)
+        assert sum(node.asked.values()) <= 6, node.asked
