@@ -4,28 +4,38 @@
     answer = client.run("Research cloud GPU pricing ...", {"competitors": [{"name": "str", "pricing": "dict"}]})
     answer.competitors[0].name
 
-Every method exists twice: `run` waits, `arun` is awaited. The answer's fields are those of the target_schema; where the
+Every method exists twice: `run` waits, `arun` is awaited; `astream` tells what happens meanwhile. The answer's fields are those of the target_schema; where the
 network could not fill one it is None, and `answer.gaps` says why.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Coroutine, Mapping
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from ledger.canonical import StrictJSONError, parse_strict
-from orchestra.gateway.messages import DEFAULT_MAX_COST_TAO, ObjectiveRequest, ObjectiveResult
+from ledger.canonical import StrictJSONError, as_object, parse_strict
+from orchestra.gateway.messages import (
+    DEFAULT_MAX_COST_TAO,
+    NDJSON,
+    ObjectiveRequest,
+    ObjectiveResult,
+    Progress,
+    first_fault,
+)
 from orchestra.protocol import DEFAULT_DEADLINE_MS
 from orchestra.schema import TargetSchema
+from orchestra.settings import default_gateway
 from orchestra.transport import OutboundClient, TransportError, run
 
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 
-DEFAULT_GATEWAY = "http://127.0.0.1:8400"
+PROBLEM_TYPE = "urn:orchestra:problem:"
 MAX_RESULT_BYTES = 16 << 20
 GRACE_S = 30.0
 """Beyond the objective's deadline: quoting, auditing and the way there and back."""
@@ -62,10 +72,13 @@ class Answer:
 
 
 class Client:
-    """A gateway by its URL. Keep one and share it; it holds no connection between calls."""
+    """A gateway by its URL; without one the network of `orchestra up` on this machine, where there is one.
 
-    def __init__(self, gateway: str = DEFAULT_GATEWAY) -> None:
-        self.gateway = gateway.rstrip("/")
+    Keep one and share it; it holds no connection between calls.
+    """
+
+    def __init__(self, gateway: str | None = None) -> None:
+        self.gateway = (gateway or default_gateway()).rstrip("/")
 
     def run(self, objective: str, target_schema: Mapping[str, Any], **options: Any) -> Answer:
         """As `arun`, and waits. Works inside a running event loop (a notebook) too."""
@@ -85,15 +98,34 @@ class Client:
             orchestra.schema.TargetSchemaError: the target_schema is not one; nothing was sent.
             OrchestraError: no answer.
         """
-        schema = TargetSchema.parse(target_schema)
-        request = ObjectiveRequest(
-            objective=objective, target_schema=schema.raw, deadline_ms=deadline_ms, max_cost_tao=max_cost_tao
-        )
+        request, schema = _request(objective, target_schema, deadline_ms, max_cost_tao)
         body = await self._call("POST", "/v1/objectives", request.model_dump_json().encode(), deadline_ms / 1000)
-        try:
-            return Answer(ObjectiveResult.model_validate_json(body), schema)
-        except ValidationError as error:
-            raise OrchestraError(f"{self.gateway} answers in another form: {error}", code="bad_answer") from None
+        return self._answer(self._read(body), schema)
+
+    async def astream(
+        self,
+        objective: str,
+        target_schema: Mapping[str, Any],
+        *,
+        deadline_ms: int = DEFAULT_DEADLINE_MS,
+        max_cost_tao: str = DEFAULT_MAX_COST_TAO,
+    ) -> AsyncIterator[Progress | Answer]:
+        """As `arun`, but what happens meanwhile comes first, as it happens; the answer is the last thing to come.
+
+        Raises:
+            orchestra.schema.TargetSchemaError: the target_schema is not one; nothing was sent.
+            OrchestraError: no answer.
+        """
+        request, schema = _request(objective, target_schema, deadline_ms, max_cost_tao)
+        async with aclosing(self._lines(request.model_dump_json().encode(), deadline_ms / 1000)) as lines:
+            async for line in lines:
+                fields = self._read(line)
+                if "stage" in fields:
+                    yield self._model(Progress, fields)
+                    continue
+                yield self._answer(fields, schema)
+                return
+        raise OrchestraError(f"{self.gateway} broke off before the answer: try again", code="broken_off")
 
     def status(self) -> dict[str, Any]:
         """As `astatus`, and waits."""
@@ -101,7 +133,7 @@ class Client:
 
     async def astatus(self) -> dict[str, Any]:
         """What the gateway says of itself and, when a validator stands behind it, of the network."""
-        return json.loads(await self._call("GET", "/v1/status", None, 10.0))
+        return self._read(await self._call("GET", "/v1/status", None, 10.0))
 
     async def _call(self, method: str, path: str, body: bytes | None, wait_s: float) -> bytes:
         headers = {"Content-Type": "application/json"} if body is not None else {}
@@ -116,11 +148,72 @@ class Client:
                     max_bytes=MAX_RESULT_BYTES,
                 )
         except TransportError as error:
-            hint = "is it running? Start one with: orchestra up"
-            raise OrchestraError(f"no answer from {self.gateway} ({error}): {hint}", code="unreachable") from error
+            raise self._no_answer(error) from error
         if answer.status != 200:
             raise _problem(answer.status, answer.body)
         return answer.body
+
+    async def _lines(self, body: bytes, wait_s: float) -> AsyncGenerator[bytes]:
+        """Lines of a streamed answer. Problems are raised, whether they are the whole answer or its last line."""
+        headers = {"Content-Type": "application/json", "Accept": NDJSON}
+        url, wait_s = self.gateway + "/v1/objectives", wait_s + GRACE_S
+        try:
+            async with (
+                OutboundClient(allow_loopback=True) as http,
+                http.lines(
+                    "POST", url, headers=headers, content=body, timeout_s=wait_s, max_bytes=MAX_RESULT_BYTES
+                ) as answer,
+            ):
+                if answer.status != 200:
+                    raise _problem(answer.status, b"\n".join([line async for line in answer.lines]))
+                async for line in answer.lines:
+                    yield line
+        except TransportError as error:
+            raise self._no_answer(error) from error
+
+    def _no_answer(self, error: TransportError) -> OrchestraError:
+        hint = "is it running? Start one with: orchestra up"
+        return OrchestraError(f"no answer from {self.gateway} ({error}): {hint}", code="unreachable")
+
+    def _read(self, body: bytes) -> dict[str, Any]:
+        try:
+            fields = as_object(parse_strict(body, max_bytes=MAX_RESULT_BYTES))
+        except StrictJSONError as error:
+            raise OrchestraError(f"{self.gateway} does not answer in JSON: {error}", code="bad_answer") from None
+        if str(fields.get("type", "")).startswith(PROBLEM_TYPE):
+            status = fields.get("status")
+            raise _problem(status if isinstance(status, int) else 500, body)
+        return fields
+
+    def _answer(self, fields: dict[str, Any], schema: TargetSchema) -> Answer:
+        raw = self._model(ObjectiveResult, fields)
+        try:
+            return Answer(raw, schema)
+        except ValidationError as error:
+            raise self._bad(error) from None
+
+    def _model(self, model: type[M], fields: dict[str, Any]) -> M:
+        """Fields that a newer gateway added are ignored."""
+        try:
+            return model.model_validate(fields, extra="ignore")
+        except ValidationError as error:
+            raise self._bad(error) from None
+
+    def _bad(self, error: ValidationError) -> OrchestraError:
+        return OrchestraError(f"{self.gateway} answers in another form: {first_fault(error)}", code="bad_answer")
+
+
+def _request(
+    objective: str, target_schema: Mapping[str, Any], deadline_ms: int, max_cost_tao: str
+) -> tuple[ObjectiveRequest, TargetSchema]:
+    schema = TargetSchema.parse(target_schema)
+    try:
+        request = ObjectiveRequest(
+            objective=objective, target_schema=schema.raw, deadline_ms=deadline_ms, max_cost_tao=max_cost_tao
+        )
+    except ValidationError as error:
+        raise OrchestraError(first_fault(error), code="invalid_request") from None
+    return request, schema
 
 
 def _problem(status: int, body: bytes) -> OrchestraError:
@@ -135,6 +228,10 @@ def _problem(status: int, body: bytes) -> OrchestraError:
 
 
 def _wait(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine to its end in a thread of its own, so that a caller's event loop does not matter."""
+    """Run a coroutine to its end; where an event loop runs already (a notebook), in a thread beside it."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return run(make())
     with ThreadPoolExecutor(1, thread_name_prefix="orchestra-client") as pool:
         return pool.submit(lambda: run(make())).result()

@@ -18,9 +18,12 @@ from typing import Annotated, Any
 import typer
 
 from ledger.canonical import StrictJSONError, parse_strict
+from ledger.types import RAO_PER_TAO
 from orchestra.subnets import Secret
 
 DEFAULT_TAO_USD = "300"
+DEFAULT_MIN_STAKE = 1_000
+DEFAULT_GATEWAY = "http://127.0.0.1:8400"
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - a neuron is asked from outside
 SECRET_PREFIX = "ORCHESTRA_KEY_"  # noqa: S105 - the name of a family of settings, not a secret
 
@@ -73,6 +76,15 @@ KeysFile = Annotated[
 TaoUsd = Annotated[
     str, typer.Option("--tao-usd", envvar="ORCHESTRA_TAO_USD", help="Dollars for one TAO, for prices given in USD.")
 ]
+MinStake = Annotated[
+    int,
+    typer.Option(
+        "--validator.min-stake",
+        envvar="ORCHESTRA_VALIDATOR_MIN_STAKE",
+        min=0,
+        help="Stake (alpha) from which a permit holder counts as a validator.",
+    ),
+]
 Debug = Annotated[bool, typer.Option("--logging.debug", help="Log more.")]
 
 
@@ -98,6 +110,7 @@ class NeuronSettings:
     ledger_follow: bool
     secrets: Mapping[str, Secret]
     tao_usd: Decimal
+    validator_min_stake_rao: int
 
     def database(self, name: str) -> Path:
         """The file of one database of this neuron; the folder exists afterwards."""
@@ -122,6 +135,7 @@ def neuron_settings(
     ledger_follow: bool,
     keys: Path | None,
     tao_usd: str,
+    min_stake: int,
 ) -> NeuronSettings:
     """The flags of a neuron, checked. On the local network the Ledger's seed, its committer and the keys are known.
 
@@ -153,6 +167,7 @@ def neuron_settings(
         ledger_follow=ledger_follow,
         secrets=read_secrets(keys),
         tao_usd=read_rate(tao_usd),
+        validator_min_stake_rao=min_stake * RAO_PER_TAO,
     )
 
 
@@ -175,6 +190,12 @@ def read_local_network() -> LocalNetworkFiles | None:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def default_gateway() -> str:
+    """The gateway of `orchestra up` on this machine, otherwise where one run by hand listens."""
+    known = read_local_network()
+    return known.gateway if known else DEFAULT_GATEWAY
 
 
 def local_file(name: str) -> Path:
@@ -219,8 +240,15 @@ def read_secrets(file: Path | None, environment: Mapping[str, str] = os.environ)
             origin = environment.get(f"{name}_ORIGIN", "")
             if not origin:
                 raise SettingsError(f"{name} is bound to no origin: set {name}_ORIGIN to the API's https:// origin too")
-            found[name] = Secret(key, origin)
+            found[name] = _secret(name, key, origin)
     return found
+
+
+def _secret(name: str, key: str, origin: str) -> Secret:
+    try:
+        return Secret(key, origin)
+    except ValueError as error:
+        raise SettingsError(f"{name} cannot be used: {error}") from None
 
 
 def _from_file(file: Path) -> dict[str, Secret]:
@@ -229,7 +257,7 @@ def _from_file(file: Path) -> dict[str, Secret]:
         if mode & 0o077:
             raise SettingsError(f"others can read {file} (mode {mode:04o}): run chmod 600 {file}")
         document: Any = parse_strict(file.read_bytes())
-        return {str(name): Secret(str(item["key"]), str(item["origin"])) for name, item in document.items()}
+        return {str(name): _secret(str(name), str(item["key"]), str(item["origin"])) for name, item in document.items()}
     except OSError as error:
         raise SettingsError(f"cannot read {file} ({error.strerror}): check --keys") from None
     except (StrictJSONError, KeyError, TypeError, AttributeError):

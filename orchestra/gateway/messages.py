@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orchestra.protocol import DEFAULT_DEADLINE_MS, MAX_OBJECTIVE_CHARS
 
 DEFAULT_MAX_COST_TAO = "0.01"
+NDJSON = "application/x-ndjson"
+"""Ask for it with `Accept`: lines of JSON, `Progress` as it happens and the result, or the problem, as the last."""
 
 
 class ObjectiveRequest(BaseModel):
@@ -59,3 +61,10 @@ class Progress(BaseModel):
     stage: Literal["asking", "step", "answered", "auditing"]
     message: str
     at_ms: int
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first thing wrong with a message: its place, and what belongs there. Never longer than a line or two."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = "/".join(str(part) for part in first["loc"]) or "the body"
+    return f"{where[:100]}: {first['msg'][:300]}"

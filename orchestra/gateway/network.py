@@ -58,7 +58,7 @@ class NetworkBackend:
         hotkeys = [each.hotkey for each in await self.validator.scores() if not each.refuted]
         sight = self.validator.sight
         if not hotkeys and sight is not None:
-            hotkeys = [each.hotkey for each in sight.members.neurons if not each.permit]
+            hotkeys = [each.hotkey for each in sight.members.miners(self.validator.min_stake_rao)]
         peers = (self.validator.peer(hotkey) for hotkey in hotkeys)
         return [peer for peer in peers if peer is not None][:MOST_MINERS_ASKED]
 

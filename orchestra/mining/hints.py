@@ -15,13 +15,15 @@ from ledger.view import LedgerView
 from orchestra.protocol import Hint
 
 
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+
+
 class HintedView(LedgerView):
     """A view with some operations as hints describe them. It keeps the version it was made from: a hint commits
     nothing.
     """
 
     def __init__(self, base: LedgerView, hints: Iterable[Hint]) -> None:
-        super().__init__(base.entries.values())
         entries = dict(base.entries)
         for hint in hints:
             entry = entries.get(hint.entry)
@@ -35,15 +37,22 @@ class HintedView(LedgerView):
 
 
 def _hinted(operation: Operation, hint: Hint) -> Operation:
+    """The operation with the hint's input schema, its request mapping with properties renamed in order of the alphabet.
+
+    The hint is a stranger's: a name that is not a plain one is left alone, because it would become part of an
+    expression.
+    """
     if hint.input_schema is None:
         return operation
     old, new = _properties(operation.input_schema), _properties(hint.input_schema)
     gone, come = sorted(old - new), sorted(new - old)
     request = operation.request
     for before, after in zip(gone, come, strict=False):
-        request = re.sub(rf"\b{re.escape(before)}\s*:", f"{after}:", request, count=1)
+        if _PLAIN.fullmatch(after):
+            request = re.sub(rf"\b{re.escape(before)}\s*:", f"{after}:", request, count=1)
     return operation.model_copy(update={"input_schema": hint.input_schema, "request": request})
 
 
 def _properties(schema: dict[str, Any]) -> set[str]:
-    return set(cast("dict[str, Any]", schema.get("properties", {})))
+    named = schema.get("properties")
+    return set(cast("dict[str, Any]", named)) if isinstance(named, dict) else set()

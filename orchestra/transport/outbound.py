@@ -11,6 +11,7 @@ import asyncio
 import json as json_module
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -23,6 +24,7 @@ from orchestra.transport.aio import AioTransport
 from orchestra.transport.client import DEFAULT_MAX_RESPONSE, DEFAULT_TIMEOUT_S
 from orchestra.transport.errors import AddressRefused, PeerTimeout, RedirectRefused
 from orchestra.transport.exchange import ACCEPT_ENCODING, Answer, exchange
+from orchestra.transport.lines import LineStream, line_stream
 
 MAX_REDIRECTS = 3
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "accept-encoding", "te", "upgrade"})
@@ -111,6 +113,25 @@ class OutboundClient:
                 return answer
             request = self._redirected(request, answer)
         raise RedirectRefused(f"more than {MAX_REDIRECTS} redirects")
+
+    def lines(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        max_bytes: int = DEFAULT_MAX_RESPONSE,
+    ) -> AbstractAsyncContextManager[LineStream]:
+        """One attempt whose answer, of any status, is read line by line as it comes. Follows no redirect.
+
+        Raises:
+            PeerTimeout, PeerUnreachable, ResponseTooLarge, BadResponse, AddressRefused, ValueError: as `request`.
+        """
+        request = self._request(method, url, headers or {}, None, None, content)
+        request.headers["Accept-Encoding"] = "identity"
+        return line_stream(self._wire(), request, timeout_s=timeout_s, max_bytes=max_bytes)
 
     def _wire(self) -> httpx.AsyncBaseTransport:
         if self._transport is None:
