@@ -57,16 +57,18 @@ class _Flow:
         if not urls and not step.depends_on:
             return
         declared = behind(self.response, step.depends_on)
-        missing = [url for url in urls[:MAX_PARTS] if url not in self.challenge and not self._said(url, declared)]
-        missing += urls[MAX_PARTS:]
+        missing = urls if len(urls) > MAX_PARTS else [url for url in urls if not self._founded(url, declared)]
         if not missing and (urls or self._shares(strings, step.query, declared)):
             yield Finding(Code.FLOWS, step=step.step)
         elif any(self._is_subnet(number) and number not in self.outputs for number in declared):
             yield Finding(Code.DATAFLOW_UNREVEALED, step=step.step)
-        elif missing and all(self._said(url, range(1, step.step)) for url in missing[:MAX_PARTS]):
+        elif 0 < len(missing) <= MAX_PARTS and all(self._said(url, range(1, step.step)) for url in missing):
             yield Finding(Code.DATAFLOW_UNDECLARED, step=step.step)
         else:
             yield Finding(Code.DATAFLOW_UNFOUNDED, step=step.step)
+
+    def _founded(self, url: str, declared: frozenset[int]) -> bool:
+        return url in self.challenge or self._said(url, declared)
 
     def _shares(self, strings: Iterable[str], query: Any, declared: frozenset[int]) -> bool:
         """Does the query hold a line, or a number, of what was said?"""

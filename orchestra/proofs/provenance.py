@@ -21,7 +21,7 @@ from orchestra.schema.shapes import DictOf, ListOf, Nullable, Record, Shape, is_
 from orchestra.synthesis.derivation import DerivationError, evaluate, sources_of
 from orchestra.synthesis.support import supports
 
-MAX_WORK = 32 << 20
+MAX_WORK = 16 << 20
 """So many characters of cited text are compared for one answer: some seconds at worst."""
 MAX_LISTED = 1_000
 """So many values without provenance are listed."""
