@@ -49,21 +49,28 @@ def run(state: State, netuid: int, block: int) -> None:
     """Run the subnet's epoch and pay what has accrued."""
     total = pending_emission(state, netuid, block)
     cut = total * state.get(Subtensor.SubnetOwnerCut) // U16_MAX if state.get(Subtensor.OwnerCutEnabled, netuid) else 0
-    shares = emission_split(state, netuid)
-    hotkeys = registry.hotkeys(state, netuid)
-    before = state.get(Subtensor.ValidatorPermit, netuid)
-    outputs = [yuma.epoch(_inputs(state, netuid, mechanism, block)) for mechanism in registry.mechanisms(state, netuid)]
-    if hotkeys:
-        for mechanism, output in enumerate(outputs):
-            _write_mechanism(state, storage_index(netuid, mechanism), output, before)
-        _write_subnet(state, netuid, block, outputs, shares, total - cut)
-        _pay(state, netuid, hotkeys, outputs, shares, total - cut)
+    if state.get(Subtensor.SubnetworkN, netuid):
+        _run_consensus(state, netuid, block, total - cut)
         _pay_owner(state, netuid, cut)
     state.put(Local.EmissionFrom, netuid, block + 1)
     state.put(Subtensor.LastEpochBlock, netuid, block)
     state.put(Subtensor.LastMechansimStepBlock, netuid, block)
     state.put(Subtensor.SubnetEpochIndex, netuid, state.get(Subtensor.SubnetEpochIndex, netuid) + 1)
     _forget_commits(state, netuid)
+
+
+def _run_consensus(state: State, netuid: int, block: int, emission: int) -> None:
+    """Yuma for each mechanism, what it decides, and `emission` rao of alpha to miners and validators."""
+    shares = emission_split(state, netuid)
+    permits = state.get(Subtensor.ValidatorPermit, netuid)
+    inputs = [_inputs(state, netuid, mechanism, block) for mechanism in registry.mechanisms(state, netuid)]
+    outputs = [yuma.epoch(given) for given in inputs]
+    for mechanism, output in enumerate(outputs):
+        _write_mechanism(state, storage_index(netuid, mechanism), output, permits)
+    _write_subnet(state, netuid, inputs, outputs, shares)
+    combined = sum((o.server_share + o.validator_share) * share for o, share in zip(outputs, shares, strict=True))
+    state.put(Subtensor.Emission, netuid, [int(value) for value in np.asarray(combined) * emission])
+    _pay(state, netuid, outputs, shares, emission)
 
 
 def _inputs(state: State, netuid: int, mechanism: int, block: int) -> yuma.Inputs:
@@ -121,7 +128,7 @@ def _write_mechanism(state: State, index: int, output: yuma.Outputs, before: lis
 
 
 def _write_subnet(
-    state: State, netuid: int, block: int, outputs: list[yuma.Outputs], shares: list[float], emission: int
+    state: State, netuid: int, inputs: list[yuma.Inputs], outputs: list[yuma.Outputs], shares: list[float]
 ) -> None:
     """The vectors that the subnet's mechanisms share: each the mean by emission share."""
 
@@ -129,37 +136,29 @@ def _write_subnet(
         vectors = [share * getattr(output, attribute) for share, output in zip(shares, outputs, strict=True)]
         return np.sum(vectors, axis=0)
 
-    stakes = _stake_vector(state, netuid, registry.hotkeys(state, netuid))
-    inputs = [_inputs(state, netuid, mechanism, block) for mechanism in registry.mechanisms(state, netuid)]
-    active = np.logical_or.reduce([part.active for part in inputs])
+    active = np.logical_or.reduce([given.active for given in inputs])
     state.put(Subtensor.Consensus, netuid, _u16(mean("consensus")))
     state.put(Subtensor.Dividends, netuid, _u16(mean("dividends")))
     state.put(Subtensor.ValidatorTrust, netuid, _u16(mean("validator_trust")))
     state.put(Subtensor.ValidatorPermit, netuid, [bool(permit) for permit in outputs[0].permits])
-    state.put(Subtensor.StakeWeight, netuid, _u16(stakes))
+    state.put(Subtensor.StakeWeight, netuid, _u16(inputs[0].stake))
     state.put(Subtensor.Active, netuid, [bool(flag) for flag in active])
-    combined = (mean("server_share") + mean("validator_share")) * emission
-    state.put(Subtensor.Emission, netuid, [int(value) for value in combined])
 
 
-def _pay(
-    state: State, netuid: int, hotkeys: list[str], outputs: list[yuma.Outputs], shares: list[float], emission: int
-) -> None:
+def _pay(state: State, netuid: int, outputs: list[yuma.Outputs], shares: list[float], emission: int) -> None:
     owner = state.get(Subtensor.SubnetOwner, netuid)
-    burned = 0
+    burned = paid = 0
     for share, output in zip(shares, outputs, strict=True):
-        for uid, hotkey in enumerate(hotkeys):
+        for uid, hotkey in enumerate(registry.hotkeys(state, netuid)):
             earned = int(output.server_share[uid] * share * emission)
             coldkey = state.get(Subtensor.Owner, hotkey)
+            paid += earned
             if coldkey == owner:
                 burned += earned
             elif earned:
                 stake.add(state, hotkey, coldkey, netuid, earned)
             _pay_validator(state, netuid, hotkey, int(output.validator_share[uid] * share * emission))
-    paid = (
-        sum(share * float(output.server_share.sum()) for share, output in zip(shares, outputs, strict=True)) * emission
-    )
-    state.put(Subtensor.MinerBurned, netuid, {"bits": int(2**64 * (burned / paid)) if paid else 0})
+    state.put(Subtensor.MinerBurned, netuid, {"bits": 2**64 * burned // paid if paid else 0})
 
 
 def _pay_validator(state: State, netuid: int, hotkey: str, dividends: int) -> None:
