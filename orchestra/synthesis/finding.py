@@ -88,7 +88,7 @@ class Finder:
             for block in blocks:
                 if isinstance(block, Paragraph):
                     yield Candidate(score, block.text, block.links)
-                elif isinstance(block, Pair):
+                elif isinstance(block, Pair) and kind.name == "url":
                     yield Candidate(score, block.value, block.links)
 
     def _placed(self, field: str) -> Iterator[Candidate]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-MAX_CHARS = 1 << 20
+MAX_CHARS = 1 << 18
 """Longer documents are read up to here."""
 MAX_DEPTH = 64
 
@@ -185,7 +185,8 @@ def _pair_of_parts(node: LexborNode, tag: str) -> Pair | None:
         return None
     first = _text(parts[0])
     labelled = parts[0].tag in ("b", "strong", "span", "label", "em") and first.endswith(":")
-    if not labelled and not (tag == "div" and len(parts) == 2 and all(_is_leaf(part) for part in parts)):
+    pair = tag == "div" and len(parts) == 2 and all(_is_leaf(part) for part in parts) and _parts(parts[0]) < 2
+    if not labelled and not pair:
         return None
     value = squeeze("".join(_raw_text(part) for part in parts[1:])).lstrip(": ")
     label = first.rstrip(": ")
@@ -194,6 +195,10 @@ def _pair_of_parts(node: LexborNode, tag: str) -> Pair | None:
 
 def _is_leaf(node: LexborNode) -> bool:
     return node.tag != "-text" and all((part.tag or "") in _INLINE for part in node.iter())
+
+
+def _parts(node: LexborNode) -> int:
+    return sum(1 for _ in node.iter())
 
 
 def _definitions(node: LexborNode) -> Iterator[Block]:
