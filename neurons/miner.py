@@ -12,13 +12,16 @@ except ModuleNotFoundError:
     ) from None
 
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
 import typer
 
-from neurons.running import announce, log_to_stderr, one_line_errors, started, until_stopped
+from neurons.running import Neuron, announce, log_to_stderr, one_line_errors, started, until_stopped
 from orchestra import settings as options
+from orchestra.execution import SubnetCaller
 from orchestra.mining.api import create_app
 from orchestra.mining.service import Miner
 from orchestra.proofs import SqliteEvidence
@@ -33,55 +36,64 @@ MostAtOnce = Annotated[
 ]
 
 
-def main(
-    netuid: options.Netuid = 2,
-    network: Network = "finney",
-    wallet_name: WalletName = "default",
-    wallet_hotkey: WalletHotkey = "default",
-    wallet_path: WalletPath = "~/.bittensor/wallets",
-    axon_ip: options.AxonIp = options.EVERY_ADDRESS,
-    axon_external_ip: options.AxonExternalIp = "",
-    axon_port: options.AxonPort = 8091,
-    data: options.DataDir = None,
-    ledger_seed: options.LedgerSeed = None,
-    ledger_committer: options.LedgerCommitter = "",
-    ledger_follow: options.LedgerFollow = True,
-    keys: options.KeysFile = None,
-    tao_usd: options.TaoUsd = options.DEFAULT_TAO_USD,
-    most_at_once: MostAtOnce = 8,
-    debug: options.Debug = False,
+def command(caller_of: Callable[[Neuron], SubnetCaller]) -> Callable[..., None]:
+    """The command line of a miner that reaches subnets through `caller_of` its parts."""
+
+    def main(
+        netuid: options.Netuid = 2,
+        network: Network = "finney",
+        wallet_name: WalletName = "default",
+        wallet_hotkey: WalletHotkey = "default",
+        wallet_path: WalletPath = "~/.bittensor/wallets",
+        axon_ip: options.AxonIp = options.EVERY_ADDRESS,
+        axon_external_ip: options.AxonExternalIp = "",
+        axon_port: options.AxonPort = 8091,
+        data: options.DataDir = None,
+        ledger_seed: options.LedgerSeed = None,
+        ledger_committer: options.LedgerCommitter = "",
+        ledger_follow: options.LedgerFollow = True,
+        keys: options.KeysFile = None,
+        tao_usd: options.TaoUsd = options.DEFAULT_TAO_USD,
+        min_stake: options.MinStake = options.DEFAULT_MIN_STAKE,
+        most_at_once: MostAtOnce = 8,
+        debug: options.Debug = False,
+    ) -> None:
+        """Mine on Orchestra: answer objectives through the other subnets, with proof."""
+        log_to_stderr(debug=debug)
+        with one_line_errors():
+            settings = options.neuron_settings(
+                netuid=netuid,
+                network=network,
+                wallet=(wallet_name, wallet_hotkey, wallet_path),
+                axon=(axon_ip, axon_external_ip, axon_port),
+                data=data,
+                ledger_seed=ledger_seed,
+                ledger_committer=ledger_committer,
+                ledger_follow=ledger_follow,
+                keys=keys,
+                tao_usd=tao_usd,
+                min_stake=min_stake,
+            )
+            run(mine(settings, most_at_once, caller_of))
+
+    return main
+
+
+async def mine(
+    settings: options.NeuronSettings, most_at_once: int, caller_of: Callable[[Neuron], SubnetCaller]
 ) -> None:
-    """Mine on Orchestra: answer objectives through the other subnets, with proof."""
-    log_to_stderr(debug=debug)
-    with one_line_errors():
-        settings = options.neuron_settings(
-            netuid=netuid,
-            network=network,
-            wallet=(wallet_name, wallet_hotkey, wallet_path),
-            axon=(axon_ip, axon_external_ip, axon_port),
-            data=data,
-            ledger_seed=ledger_seed,
-            ledger_committer=ledger_committer,
-            ledger_follow=ledger_follow,
-            keys=keys,
-            tao_usd=tao_usd,
-        )
-        run(mine(settings, most_at_once))
-
-
-async def mine(settings: options.NeuronSettings, most_at_once: int) -> None:
     """Run one miner until it is told to stop."""
     async with started(settings) as neuron, await evidence_store(settings) as evidence:
         await neuron.watch.refresh()
         miner = Miner(
             signer=neuron.signer,
-            orchestrator=neuron.orchestrator(),
+            orchestrator=replace(neuron.orchestrator(), caller=caller_of(neuron)),
             ledger=neuron.ledger,
             evidence=evidence,
             catch_up=neuron.catch_up if settings.ledger_follow else None,
             most_at_once=most_at_once,
         )
-        signed = neuron.signed(require_permit=True, max_body=MAX_REQUEST_BYTES)
+        signed = neuron.signed(validators_only=True, max_body=MAX_REQUEST_BYTES)
         app = create_app(miner, signed, ready=lambda: neuron.watch.sight is not None)
         async with serving(app, settings.axon_ip, settings.axon_port) as address:
             announce("miner", neuron.signer.ss58_address, address)
@@ -93,5 +105,10 @@ async def evidence_store(settings: options.NeuronSettings) -> SqliteEvidence:
     return await SqliteEvidence.open(settings.database("evidence"), now_ms=lambda: time.time_ns() // 1_000_000)
 
 
+def honest(neuron: Neuron) -> SubnetCaller:
+    """Calls the subnets."""
+    return neuron.subnets
+
+
 if __name__ == "__main__":
-    typer.run(main)
+    typer.run(command(honest))

@@ -18,7 +18,7 @@ from typing import Any
 
 from ledger.database import sqlite_url
 from ledger.store import LedgerConflict, LedgerCorrupt
-from orchestra.chain import Chain, ChainError, NotRegistered, Signer, load_signer, verify_signature
+from orchestra.chain import Chain, ChainError, NotRegistered, Signer, TxOutcome, load_signer, verify_signature
 from orchestra.chain.networks import resolve
 from orchestra.chain.watch import ChainLost, ChainWatch, Sight
 from orchestra.execution import LoopClock
@@ -61,6 +61,7 @@ class Neuron:
     ledger: LedgerNode
     subnets: Subnets
     nonces: SqliteNonceStore
+    trouble: str | None = None
 
     def orchestrator(self) -> Orchestrator:
         """The pipeline with this node's keys and experience."""
@@ -78,12 +79,16 @@ class Neuron:
             tao_usd=self.settings.tao_usd,
         )
 
-    def signed(self, *, require_permit: bool, max_body: int) -> SignedRequests:
-        """Who may call: registered hotkeys, with a permit where it is asked for, by a metagraph of bounded age."""
+    def signed(self, *, validators_only: bool, max_body: int) -> SignedRequests:
+        """Who may call: registered hotkeys, or only those of validators, by a metagraph of bounded age."""
         return SignedRequests(
             self_hotkey=self.signer.ss58_address,
             nonces=self.nonces,
-            policy=MetagraphPolicy(source=self._snapshot, require_permit=require_permit),
+            policy=MetagraphPolicy(
+                source=self._snapshot,
+                require_permit=validators_only,
+                min_stake_rao=self.settings.validator_min_stake_rao if validators_only else 0,
+            ),
             max_body=max_body,
         )
 
@@ -117,11 +122,15 @@ class Neuron:
         me = sight.members.by_hotkey(self.signer.ss58_address)
         if me is None or me.axon == f"{ip}:{address.port}":
             return
-        outcome = await self.chain.serve(self.signer, self.settings.netuid, ip, address.port)
+        try:
+            outcome = await self.chain.serve(self.signer, self.settings.netuid, ip, address.port)
+        except ChainError as error:
+            outcome = TxOutcome(False, "connection", str(error), None, None)
         if outcome.ok:
             logger.info("published %s:%d on chain", ip, address.port)
-        else:
+        elif outcome.code != self.trouble:
             logger.warning("the chain did not take our address (%s): %s", outcome.code, outcome.message)
+        self.trouble = outcome.code
 
 
 @asynccontextmanager

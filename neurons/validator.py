@@ -26,8 +26,8 @@ from orchestra.chain import verify_signature
 from orchestra.chain.watch import Sight
 from orchestra.devnet.canary import CANARY_ENTRY, AtlasCanary
 from orchestra.gateway.api import create_app as create_gateway
-from orchestra.gateway.backend import rao
 from orchestra.gateway.network import NetworkBackend
+from orchestra.money import rao
 from orchestra.peers import Peer
 from orchestra.planning import RetrievalPlanner
 from orchestra.protocol import MAX_REQUEST_BYTES
@@ -67,6 +67,7 @@ def main(
     ledger_follow: options.LedgerFollow = True,
     keys: options.KeysFile = None,
     tao_usd: options.TaoUsd = options.DEFAULT_TAO_USD,
+    min_stake: options.MinStake = options.DEFAULT_MIN_STAKE,
     gateway_port: GatewayPort = -1,
     canary_control: CanaryControl = "",
     max_cost: MaxCost = "0.01",
@@ -86,6 +87,7 @@ def main(
             ledger_follow=ledger_follow,
             keys=keys,
             tao_usd=tao_usd,
+            min_stake=min_stake,
         )
         run(validate(settings, gateway_port=gateway_port, canary_control=canary_control, max_cost=rao(max_cost)))
 
@@ -133,6 +135,7 @@ def build(neuron: Neuron, store: ValidationStore, max_cost: int) -> Validator:
         domains=load_domains(),
         tao_usd=settings.tao_usd,
         max_cost=max_cost,
+        min_stake_rao=settings.validator_min_stake_rao,
     )
 
 
@@ -141,8 +144,8 @@ def app(neuron: Neuron) -> ASGIApp:
     services = ValidatorServices(neuron.signer, neuron.ledger, neuron.subnets)
     return create_app(
         services,
-        members=neuron.signed(require_permit=False, max_body=MAX_REQUEST_BYTES),
-        validators=neuron.signed(require_permit=True, max_body=MAX_REQUEST_BYTES),
+        members=neuron.signed(validators_only=False, max_body=MAX_REQUEST_BYTES),
+        validators=neuron.signed(validators_only=True, max_body=MAX_REQUEST_BYTES),
         ready=lambda: neuron.watch.sight is not None,
     )
 
@@ -158,9 +161,9 @@ async def follow(neuron: Neuron, address: Address, on_block: Callable[[Sight], A
 
 
 def other_validators(neuron: Neuron) -> list[Peer]:
-    """Every other permit holder that serves."""
+    """Every other validator that serves."""
     sight = neuron.watch.sight
-    rows = sight.members.permit_holders() if sight else ()
+    rows = sight.members.validators(neuron.settings.validator_min_stake_rao) if sight else ()
     peers = (Peer.of(row, neuron.client) for row in rows if row.hotkey != neuron.signer.ss58_address)
     return [peer for peer in peers if peer is not None]
 

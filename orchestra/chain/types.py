@@ -59,6 +59,17 @@ class Metagraph:
         """The neurons that may validate at this block, ordered by uid."""
         return tuple(neuron for neuron in self.neurons if neuron.permit)
 
+    def validators(self, min_stake_rao: int) -> tuple[Neuron, ...]:
+        """Permit holders with at least this stake. A permit alone says little: on a subnet with few validators, miners
+        get one too as soon as they have earned something.
+        """
+        return tuple(neuron for neuron in self.permit_holders() if neuron.stake_rao >= min_stake_rao)
+
+    def miners(self, min_stake_rao: int) -> tuple[Neuron, ...]:
+        """Everybody who is not a validator by that measure."""
+        judges = {neuron.uid for neuron in self.validators(min_stake_rao)}
+        return tuple(neuron for neuron in self.neurons if neuron.uid not in judges)
+
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameters:

@@ -7,6 +7,7 @@ addresses. Started again on the same folder, the network goes on where it was.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from collections.abc import Callable, Mapping
@@ -25,6 +26,8 @@ NETUID = 2
 TEMPO = 10
 STAKE_RAO = 10_000 * 10**9
 FAUCET_RAO = 1_000_000 * 10**9
+FEES_RAO = 100 * 10**9
+"""What a neuron's coldkey starts with: it pays the fees of its hotkey's calls."""
 PASSWORDLESS = None
 ATLAS_HOTKEY = dev_signer(DEFAULT_KEY_URI).ss58_address
 SECRETS: Mapping[str, str] = {
@@ -45,6 +48,7 @@ class NeuronSpec:
     host: str
     flags: tuple[str, ...] = ()
     without_keys: tuple[str, ...] = ()
+    module: str = ""
 
 
 VALIDATORS = (
@@ -55,7 +59,7 @@ MINERS = (
     NeuronSpec("miner-1", "miner", "honest, complete", "127.0.0.21"),
     NeuronSpec("miner-2", "miner", "honest, without a Desearch key", "127.0.0.22", (), ("ORCHESTRA_KEY_SN22",)),
     NeuronSpec("miner-3", "miner", "honest, stale Ledger", "127.0.0.23", ("--no-ledger.follow",)),
-    NeuronSpec("forger", "miner", "forger", "127.0.0.24"),
+    NeuronSpec("forger", "miner", "forger", "127.0.0.24", module="forger"),
 )
 
 
@@ -118,7 +122,12 @@ class LocalNetwork:
 
     @property
     def gateway(self) -> str:
+        """The first validator's front door."""
         return str(self.settings["gateway"])
+
+    def gateway_of(self, validator: NeuronSpec) -> str:
+        """One validator's front door."""
+        return f"http://127.0.0.1:{self.settings['gateways'][validator.name]}"
 
     async def start(self) -> None:
         """Start what is not running. Whatever fails is said with the end of its log, and everything is stopped.
@@ -133,7 +142,9 @@ class LocalNetwork:
             raise
 
     async def stop(self) -> dict[str, int]:
-        return await self.processes.stop()
+        """Stop everything, those who ask before those who answer. Returns exit codes by name."""
+        asking = [spec.name for spec in self.validators]
+        return await self.processes.stop(first=asking)
 
     async def _start(self) -> None:
         self.layout.root.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -141,12 +152,12 @@ class LocalNetwork:
         self.progress("wallets")
         self._make_wallets()
         self.settings["ledger_committer"] = self.address(self.validators[0].name)
+        self._write_shared_files()
         await self._start_chain()
         await self._start_subnets()
-        self._write_shared_files()
-        for spec in (*self.validators, *self.miners):
-            self.progress(spec.name)
-            await self._start_neuron(spec)
+        async with asyncio.TaskGroup() as group:
+            for spec in (*self.validators, *self.miners):
+                group.create_task(self._start_neuron(spec))
         write_private(self.layout.state, {**self.settings, "processes": self._process_table()})
 
     # what stays the same from start to start
@@ -159,15 +170,15 @@ class LocalNetwork:
         ports = free_ports({spec.name: spec.host for spec in (*self.validators, *self.miners)})
         subnets = {name: free_port("127.0.0.1") for name in (*SUBNETS, "web")}
         controls = {name: free_port("127.0.0.1") for name in SUBNETS}
-        gateway = free_port("127.0.0.1")
+        gateways = {spec.name: free_port("127.0.0.1") for spec in self.validators}
         return {
             "netuid": NETUID,
             "chain_port": self.chain_port or free_port("127.0.0.1"),
             "ports": ports,
             "subnets": subnets,
             "controls": controls,
-            "gateway_port": gateway,
-            "gateway": f"http://127.0.0.1:{gateway}",
+            "gateways": gateways,
+            "gateway": f"http://127.0.0.1:{gateways[self.validators[0].name]}",
             "names": names,
             "wallets": str(self.layout.wallets),
         }
@@ -186,13 +197,13 @@ class LocalNetwork:
     # the chain
 
     async def _start_chain(self) -> None:
-        self.progress("chain")
         genesis = self.layout.root / "genesis.json"
         if not genesis.exists():
             genesis.write_bytes(canonical(self._genesis()))
         arguments = ["--db", str(self.layout.root / "chain.sqlite"), "--genesis", str(genesis)]
         arguments += ["--port", str(self.settings["chain_port"]), "--block-time", str(self.block_time_s)]
         await self.processes.start("chain", "orchestra.devnet.chain", arguments)
+        self.progress("chain")
 
     def _genesis(self) -> dict[str, Any]:
         owner = {"owner_coldkey": self.address("owner", "coldkey"), "owner_hotkey": self.address("owner")}
@@ -208,7 +219,10 @@ class LocalNetwork:
         others = [{**owner, "netuid": n, "neurons": [atlas] if n == SUBNETS["atlas"] else []} for n in SUBNETS.values()]
         return {
             "name": "orchestra-local",
-            "accounts": {self.address(name, "coldkey"): str(FAUCET_RAO) for name in ("owner", "faucet")},
+            "accounts": {
+                **{self.address(name, "coldkey"): str(FAUCET_RAO) for name in ("owner", "faucet")},
+                **{self.address(name, "coldkey"): str(FEES_RAO) for name in self.settings["names"]},
+            },
             "subnets": [
                 {
                     **owner,
@@ -233,11 +247,10 @@ class LocalNetwork:
     # the subnets
 
     async def _start_subnets(self) -> None:
-        self.progress("local web")
         await self._start_service("web", [])
-        for name in SUBNETS:
-            self.progress(name)
-            await self._start_service(name, self._service_arguments(name))
+        async with asyncio.TaskGroup() as group:
+            for name in SUBNETS:
+                group.create_task(self._start_service(name, self._service_arguments(name)))
 
     def _service_arguments(self, name: str) -> list[str]:
         return [
@@ -248,7 +261,9 @@ class LocalNetwork:
 
     async def _start_service(self, name: str, arguments: list[str]) -> Child:
         port = str(self.settings["subnets"][name])
-        return await self.processes.start(name, "orchestra.devnet.subnets", [name, "--port", port, *arguments])
+        child = await self.processes.start(name, "orchestra.devnet.subnets", [name, "--port", port, *arguments])
+        self.progress(f"subnet {name}")
+        return child
 
     def control(self, name: str) -> str:
         """The control URL of a local subnet: latency, errors, outage, schema."""
@@ -269,7 +284,11 @@ class LocalNetwork:
     # neurons
 
     async def _start_neuron(self, spec: NeuronSpec) -> Child:
-        return await self.processes.start(spec.name, f"neurons.{spec.role}", self.neuron_arguments(spec))
+        child = await self.processes.start(
+            spec.name, f"neurons.{spec.module or spec.role}", self.neuron_arguments(spec)
+        )
+        self.progress(f"{spec.role} {spec.name} ({spec.kind})")
+        return child
 
     def neuron_arguments(self, spec: NeuronSpec) -> list[str]:
         """The command line of one neuron, as anybody could type it."""
@@ -281,8 +300,9 @@ class LocalNetwork:
             *("--ledger.seed", str(self.layout.ledger), "--ledger.committer", self.address(self.validators[0].name)),
             *("--keys", str(self.layout.keys_without(spec.without_keys))),
         ]
+        if spec.name in self.settings["gateways"]:
+            arguments += ["--gateway.port", str(self.settings["gateways"][spec.name])]
         if spec == self.validators[0]:
-            arguments += ["--gateway.port", str(self.settings["gateway_port"])]
             arguments += ["--canary.control", self.control("atlas")]
         return [*arguments, *spec.flags]
 

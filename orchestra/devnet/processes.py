@@ -125,12 +125,10 @@ class Processes:
             raise ProcessFailed(f"{name} was not ready in {timeout_s:g} s; see {path}\n{child.tail()}") from None
         return child
 
-    async def stop(self) -> dict[str, int]:
-        """Stop all, last started first. Returns exit codes by name."""
-        codes: dict[str, int] = {}
-        for name, child in reversed(self.children.items()):
-            codes[name] = await child.stop()
-        return codes
+    async def stop(self, *, first: Sequence[str] = ()) -> dict[str, int]:
+        """Stop all: those named `first`, then the others, last started first. Returns exit codes by name."""
+        order = [*(name for name in first if name in self.children), *reversed(self.children)]
+        return {name: await self.children[name].stop() for name in dict.fromkeys(order)}
 
     def ended(self) -> list[Child]:
         """Children that are no longer running."""

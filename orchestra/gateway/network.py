@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from orchestra.chain.types import Metagraph
-from orchestra.gateway.backend import Emit, NobodyAnswered, rao, to_result
+from orchestra.gateway.backend import Emit, NobodyAnswered, to_result
 from orchestra.gateway.messages import ObjectiveRequest, ObjectiveResult, Progress, Verification
+from orchestra.money import rao
 from orchestra.peers import Peer, PeerFailed
 from orchestra.proofs import Audit
 from orchestra.protocol import OrchestraSynapse

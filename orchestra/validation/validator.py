@@ -90,6 +90,7 @@ class Validator:
     domains: Sequence[Domain]
     tao_usd: Decimal
     max_cost: int
+    min_stake_rao: int
     canary: Canary | None = None
     sight: Sight | None = None
     _plan: TempoPlan | None = None
@@ -131,8 +132,8 @@ class Validator:
             return self._plan
         beacon = await self.chain.block_hash(tempo.first)
         members = await self.chain.metagraph(self.netuid, block=tempo.first)
-        validators = {each.hotkey: each.stake_rao for each in members.permit_holders()}
-        miners = tuple(each.hotkey for each in members.neurons if not each.permit)
+        validators = {each.hotkey: each.stake_rao for each in members.validators(self.min_stake_rao)}
+        miners = tuple(each.hotkey for each in members.miners(self.min_stake_rao))
         self._plan = TempoPlan(tempo, beacon, schedule(tempo, beacon, validators=validators, miners=miners), miners)
         await self._commit_seeds(tempo)
         await self._turn_canary(tempo, sight.block)
