@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -270,3 +272,26 @@ async def test_a_server_that_is_not_a_chain_is_unreachable_or_refused() -> None:
     async with tcp(html) as port:
         with pytest.raises(ChainUnreachable):
             await Chain.open(f"ws://127.0.0.1:{port}", call_deadline_s=5)
+
+
+async def test_opening_and_closing_many_times_leaves_no_task_and_no_descriptor() -> None:
+    async def mute(connection: ServerConnection) -> None:
+        async for _ in connection:
+            pass
+
+    async with serve(mute, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+        before = await settled()
+        for _ in range(20):
+            with pytest.raises(ChainTimeout):
+                await Chain.open(url, call_deadline_s=0.02)
+        assert await settled() <= before
+
+
+async def settled() -> tuple[int, int]:
+    """Tasks and descriptors of this process, once both have stopped falling."""
+    previous = (sys.maxsize, sys.maxsize)
+    while (now := (len(asyncio.all_tasks()), len(os.listdir("/dev/fd")))) < previous:
+        previous = now
+        await asyncio.sleep(0.05)
+    return now

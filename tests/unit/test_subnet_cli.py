@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -200,9 +199,7 @@ async def test_development_keys_sign_on_local_chains_only() -> None:
 
 def test_the_script_starts_from_anywhere_and_teaches(tmp_path: Path) -> None:
     script = Path(__file__).resolve().parents[2] / "scripts" / "subnet"
-    done = subprocess.run(
-        [sys.executable, str(script), "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run([str(script), "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     for word in ("create", "activate", "configure", "mechanisms", "identity", "status", "--dry-run"):
         assert word in done.stdout
