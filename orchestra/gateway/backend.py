@@ -5,13 +5,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, Protocol
 
 from ledger.canonical import sha256
-from ledger.types import RAO_PER_TAO, Signer
+from ledger.types import Signer
 from orchestra.execution import Event, StepFinished
 from orchestra.gateway.messages import ObjectiveRequest, ObjectiveResult, Progress, Verification
+from orchestra.money import rao, tao
 from orchestra.orchestrator import Orchestrator
 from orchestra.protocol import OrchestraResponse, OrchestraSynapse
 from orchestra.schema import TargetSchema
@@ -90,16 +90,6 @@ def to_result(
         latency_ms=latency_ms,
         verification=verification,
     )
-
-
-def rao(amount_tao: str) -> int:
-    """Decimal TAO as rao; digits beyond the ninth are refused by the message's pattern."""
-    return int(Decimal(amount_tao) * RAO_PER_TAO)
-
-
-def tao(amount_rao: int) -> str:
-    """Rao as decimal TAO, without a trailing zero too many."""
-    return f"{Decimal(amount_rao) / RAO_PER_TAO:f}".rstrip("0").rstrip(".") or "0"
 
 
 def _emit_step(event: Event, emit: Emit) -> None:

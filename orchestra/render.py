@@ -1,0 +1,198 @@
+"""How answers, scores and weights look in a terminal: pure functions from JSON documents to rich renderables.
+
+Most of what is shown was written by strangers (pages, miners), so every text passes `plain`: no control characters, no
+markup, nothing that turns the terminal or the reading direction.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from rich.console import Group, RenderableType
+from rich.json import JSON
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from orchestra.money import tao
+from orchestra.schema import PointerError, resolve_pointer
+
+Document = Mapping[str, Any]
+
+_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_SHORT = {
+    "hash_verification": "hash",
+    "schema_compliance": "schema",
+    "completeness": "complete",
+    "routing": "routing",
+    "latency": "in time",
+    "update_accuracy": "accuracy",
+    "discovery": "discovery",
+    "freshness": "fresh",
+    "coverage": "coverage",
+}
+MOST_TEXT = 300
+
+
+def plain(text: object, most: int = MOST_TEXT) -> str:
+    """Text of a stranger as one may show it: at most `most` characters, what controls a terminal made visible."""
+    shown = _UNSAFE.sub("\ufffd", str(text))
+    return shown if len(shown) <= most else shown[: most - 1] + "…"
+
+
+def result_panel(document: Document) -> Panel:
+    """The result as JSON, with what it took below: who answered, cost, time, verdict."""
+    body = JSON(plain(json.dumps(document["result"], ensure_ascii=False), 1 << 20), indent=2)
+    complete = document["status"] == "complete"
+    verdict = str(document["verification"]["verdict"])
+    cost, seconds = document["cost_tao"], int(document["latency_ms"]) / 1000
+    foot = f"{verdict} · {cost} TAO · {seconds:.1f} s · miner {short(document['miner'])}"
+    return Panel(
+        body,
+        title=Text("result" if complete else "partial result"),
+        subtitle=Text(foot, style="green" if verdict == "verified" else "yellow"),
+        border_style="green" if complete else "yellow",
+    )
+
+
+def summary_panel(document: Document) -> Panel:
+    """What the answer says in words."""
+    return Panel(Text(plain(document["summary"], 4000) or "(no summary)"), title="summary", border_style="blue")
+
+
+def gaps_list(gaps: Sequence[Document]) -> RenderableType:
+    """What is missing, and why."""
+    return Group(*(Text.assemble(("missing  ", "yellow"), _gap(gap)) for gap in gaps))
+
+
+def _gap(gap: Document) -> str:
+    what = ", ".join(gap.get("fields") or ()) or gap.get("capability") or "the rest"
+    return plain(f"{what}: {gap['reason']}")
+
+
+def pipeline_table(pipeline: Sequence[Document]) -> Table:
+    """One row for every attempt, failed ones too: step, subnet, task, latency, cost, proof."""
+    table = _table("pipeline", "step", "subnet", "task", "latency", "cost", "proof", right=("step", "latency", "cost"))
+    for step in pipeline:
+        error = step["error"]
+        table.add_row(
+            str(step["step"]),
+            Text(plain(f"{step['subnet']} {step['entry']}" if step["subnet"] != "local" else "local")),
+            Text(plain(step["task"], 60)),
+            f"{step['latency_ms']} ms",
+            tao(step["cost"]),
+            Text(f"failed: {error['kind']}", style="red") if error else _proof(step),
+        )
+    return table
+
+
+def _proof(step: Document) -> Text:
+    signed = " + receipt" if step["receipt"] else ""
+    return Text.assemble((short(step["hash"]), "cyan"), (signed, "green"))
+
+
+def provenance_table(provenance: Document, result: Document, count: int = 3) -> Table:
+    """Where `count` of the values come from; one that was computed is among them where there is one."""
+    table = _table(f"where {count} of {len(provenance)} values come from", "field", "value", "source")
+    for pointer in chosen(provenance, count):
+        table.add_row(
+            Text(plain(pointer, 80)), Text(_value(result, pointer)), Text(plain(source_text(provenance[pointer])))
+        )
+    return table
+
+
+def chosen(provenance: Document, count: int) -> list[str]:
+    """At most `count` pointers: the first computed value, then others spread over the result, in its order."""
+    pointers = list(provenance)
+    computed = [pointer for pointer in pointers if isinstance(provenance[pointer], Mapping)][:1]
+    rest = [pointer for pointer in pointers if not isinstance(provenance[pointer], Mapping)]
+    wanted = max(0, count - len(computed))
+    spread = [rest[at * len(rest) // wanted] for at in range(wanted)] if len(rest) > wanted else rest
+    return [pointer for pointer in pointers if pointer in {*computed, *spread}]
+
+
+def source_text(source: Any) -> str:
+    """`step 2 /records/0/price`, or a computation over such."""
+    if isinstance(source, Mapping):
+        derived = cast("Document", source)
+        inner = source_text(derived["of"])
+        return f"{derived['by']} × {inner}" if derived["op"] == "scale" else f"{derived['op']}({inner})"
+    cited: Sequence[Document] = source
+    return ", ".join(f"step {each['step']} {each['pointer']}" for each in cited)
+
+
+def _value(result: Document, pointer: str) -> str:
+    try:
+        return plain(json.dumps(resolve_pointer(dict(result), pointer), ensure_ascii=False), 80)
+    except PointerError:
+        return "(not in the result)"
+
+
+def scores_table(scores: Sequence[Document], names: Mapping[str, str] | None = None) -> Table:
+    """A row for every miner, a column for every component with its weight; `-` where there is no evidence yet."""
+    parts: list[str] = list(scores[0]["components"]) if scores else []
+    table = _table("scores by component", "miner", *(_SHORT.get(part, part) for part in parts), "total")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for score in scores:
+        refuted = bool(score["refuted"])
+        table.add_row(
+            Text(_name(score["hotkey"], names)),
+            *(_component(score["components"][part]) for part in parts),
+            Text(f"{score['total']:.3f}" + (" refuted" if refuted else ""), style="bold red" if refuted else "bold"),
+        )
+    return table
+
+
+def _component(part: Document) -> Text:
+    return Text(f"{part['value']:.2f}") if part["events"] else Text("-", style="dim")
+
+
+def reasons_list(scores: Sequence[Document], names: Mapping[str, str] | None = None, most: int = 3) -> RenderableType:
+    """Why a score is not full: up to `most` reasons for each miner."""
+    lines = [
+        Text.assemble((f"{_name(score['hotkey'], names)}  ", "bold"), plain(reason))
+        for score in scores
+        for reason in score["reasons"][:most]
+    ]
+    return Group(*lines)
+
+
+def weights_table(
+    neurons: Sequence[Document], weights: Mapping[str, float], names: Mapping[str, str] | None = None
+) -> Table:
+    """The subnet as the chain has it, beside the weights (by hotkey) of the validator that was asked."""
+    heads = ("uid", "neuron", "role", "stake", "weight", "incentive", "dividends")
+    table = _table("on chain", *heads, right=("uid", "stake", "weight", "incentive", "dividends"))
+    for neuron in neurons:
+        permit = bool(neuron["permit"])
+        table.add_row(
+            str(neuron["uid"]),
+            Text(_name(neuron["hotkey"], names)),
+            "validator" if permit else "miner",
+            tao(neuron["stake_rao"]),
+            "" if permit else f"{weights.get(str(neuron['hotkey']), 0.0):.3f}",
+            f"{neuron['incentive']:.3f}",
+            f"{neuron['dividends']:.3f}",
+        )
+    return table
+
+
+def short(text: str) -> str:
+    """A hash or address that one can still tell from another."""
+    shown = plain(text)
+    return shown if len(shown) <= 14 else f"{shown[:8]}…{shown[-4:]}"
+
+
+def _name(hotkey: str, names: Mapping[str, str] | None) -> str:
+    return plain((names or {}).get(hotkey) or short(hotkey), 40)
+
+
+def _table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="dim")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return table
