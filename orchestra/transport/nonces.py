@@ -1,10 +1,13 @@
 """Replay protection that survives a restart: accepted nonces in SQLite, committed before the request is served.
 
-One writer task owns the connection and commits whatever has gathered since its last commit as one transaction, so that
-32 concurrent requests cost one commit, not 32. A nonce is a UTC timestamp in nanoseconds, so the table's key is its own
-expiry index and forgetting is one range delete. WAL with `synchronous=NORMAL` keeps a committed nonce through a kill of
-the process; after a loss of power the freshness window has passed anyway. The store fails closed: when it is full of
-fresh nonces or the database fails, the request is refused.
+One writer task owns the connection and commits whatever is waiting as one transaction, so that 32 concurrent requests
+cost one commit, not 32. An insert of a few rows into the WAL is a write to the page cache: it takes less (40 µs) than
+handing it to a thread and back does, so it runs on the event loop, which serves a third more requests that way. What
+can take longer, forgetting and checkpoints with their fsync, runs in a thread while the writer waits.
+
+A nonce is a UTC timestamp in nanoseconds, so the table's key is its own expiry index. WAL with `synchronous=NORMAL`
+keeps a committed nonce through a kill of the process; after a loss of power the freshness window has passed anyway.
+The store fails closed: when it is full of fresh nonces or the database fails, the request is refused.
 """
 
 from __future__ import annotations
@@ -13,12 +16,10 @@ import asyncio
 import json
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
-
-import aiosqlite
+from typing import Protocol, Self, TypeVar
 
 _CREATE = """
 CREATE TABLE IF NOT EXISTS nonces (nonce_ns INTEGER NOT NULL, hotkey TEXT NOT NULL, PRIMARY KEY (nonce_ns, hotkey))
@@ -27,12 +28,14 @@ WITHOUT ROWID, STRICT
 _INSERT = """
 INSERT INTO nonces (nonce_ns, hotkey)
 SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?) WHERE true
+ON CONFLICT DO NOTHING RETURNING nonce_ns, hotkey
 """
-_INSERT_NEW = _INSERT + " ON CONFLICT DO NOTHING RETURNING nonce_ns, hotkey"
-
 _LARGEST_BATCH = 256
+_COMMITS_PER_TIDY = 2000
+_BUSY_PAUSE_S = 0.005
 
 _Key = tuple[int, str]
+T = TypeVar("T")
 
 
 class NonceStoreError(Exception):
@@ -84,10 +87,11 @@ class SqliteNonceStore:
         self._timeout_s = timeout_s
         self._clock_ns = clock_ns
         self._count = 0
-        self._forgotten_ns: int | None = None
+        self._commits = 0
+        self._tidied_ns = 0
         self._waiting: dict[_Key, asyncio.Future[bool]] = {}
         self._wake = asyncio.Event()
-        self._connection: aiosqlite.Connection | None = None
+        self._open = False
         self._writer: asyncio.Task[None] | None = None
 
     @property
@@ -97,41 +101,33 @@ class SqliteNonceStore:
     async def __aenter__(self) -> Self:
         """Raises `NonceStoreFailed` when the file cannot be opened or is not ours."""
         try:
-            opened = await asyncio.to_thread(self._open)
+            connection = await asyncio.to_thread(self._connect)
         except sqlite3.Error as error:
             raise NonceStoreFailed(f"cannot open the nonce database {self._path} ({error})") from error
-        # aiosqlite leaves its thread behind when its own connect fails, so it is handed an open connection.
-        connection = await aiosqlite.Connection(lambda: opened, iter_chunk_size=64)
-        self._connection = connection
+        self._open = True
         self._writer = asyncio.create_task(self._write(connection), name="nonce-writer")
         return self
-
-    def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, isolation_level=None, timeout=self._timeout_s, check_same_thread=False)
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
-            connection.execute(_CREATE)
-        except sqlite3.Error:
-            connection.close()
-            raise
-        return connection
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        connection, writer = self._connection, self._writer
-        self._connection = self._writer = None
-        assert connection is not None
-        assert writer is not None
-        writer.cancel()
+        self._open = False
+        self._wake.set()
+        assert self._writer is not None
+        await self._writer
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, isolation_level=None, timeout=0, check_same_thread=False)
         try:
-            await asyncio.wait([writer])
-        finally:
-            self._settle(dict(self._waiting), NonceStoreFailed("the nonce store is closed"))
-            await connection.close()
-        if not writer.cancelled() and (crash := writer.exception()) is not None:
-            raise crash
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute("PRAGMA wal_autocheckpoint=0")
+            connection.execute(_CREATE)
+            self._tidy(connection)
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
 
     async def accept(self, hotkey: str, nonce_ns: int) -> bool:
         """See `NonceStore.accept`; returns after the commit.
@@ -140,7 +136,7 @@ class SqliteNonceStore:
             NonceStoreFull: `capacity` fresh nonces are held already.
             NonceStoreFailed: the database failed, is closed, or took longer than `timeout_s`.
         """
-        if self._writer is None or self._writer.done():
+        if not self._open:
             raise NonceStoreFailed("the nonce store is closed")
         key = (nonce_ns, hotkey)
         if key in self._waiting:
@@ -156,21 +152,17 @@ class SqliteNonceStore:
         except TimeoutError:
             raise NonceStoreFailed(f"no commit within {self._timeout_s:g} s") from None
 
-    async def _write(self, connection: aiosqlite.Connection) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            await self._gather()
-            batch = dict(self._waiting)
-            try:
-                room = await self._room(connection, len(batch))
-                taken = list(batch)[:room]
-                fresh = await self._insert(connection, taken)
-            except sqlite3.Error as error:
-                self._settle(batch, NonceStoreFailed(f"the nonce database failed ({error})"))
-                continue
-            self._settle({key: batch.pop(key) for key in taken}, fresh)
-            self._settle(batch, NonceStoreFull("full of fresh nonces"))
+    async def _write(self, connection: sqlite3.Connection) -> None:
+        try:
+            while self._open:
+                await self._wake.wait()
+                self._wake.clear()
+                await self._gather()
+                await self._commit(connection, dict(self._waiting))
+        finally:
+            self._open = False
+            self._settle(dict(self._waiting), NonceStoreFailed("the nonce store is closed"))
+            connection.close()
 
     async def _gather(self) -> None:
         """Let requests that are ready join this commit: wait while each turn of the event loop brings another."""
@@ -179,39 +171,55 @@ class SqliteNonceStore:
             known = len(self._waiting)
             await asyncio.sleep(0)
 
-    async def _room(self, connection: aiosqlite.Connection, wanted: int) -> int:
-        """How many of `wanted` nonces fit, after forgetting what is stale when that is due or needed."""
-        last = self._forgotten_ns
-        due = last is None or self._clock_ns() - last > self._retention_s * 1e9 / 4
-        if due or self._count + wanted > self._capacity:
-            await self._forget(connection)
-        return max(0, min(wanted, self._capacity - self._count))
+    async def _commit(self, connection: sqlite3.Connection, batch: dict[_Key, asyncio.Future[bool]]) -> None:
+        """Answer the batch: what fits is recorded in one transaction, the rest is refused."""
+        try:
+            if self._untidy(len(batch)):
+                await self._patiently(lambda: asyncio.to_thread(self._tidy, connection))
+            taken = list(batch)[: max(0, self._capacity - self._count)]
+            fresh = await self._patiently(lambda: self._insert(connection, taken))
+        except sqlite3.Error as error:
+            self._settle(batch, NonceStoreFailed(f"the nonce database failed ({error})"))
+            return
+        self._settle({key: batch.pop(key) for key in taken}, fresh)
+        self._settle(batch, NonceStoreFull("full of fresh nonces"))
 
-    async def _insert(self, connection: aiosqlite.Connection, keys: list[_Key]) -> set[_Key]:
-        """Record the keys in one statement, which is one transaction, and return those that were new.
+    def _untidy(self, wanted: int) -> bool:
+        return (
+            self._count + wanted > self._capacity
+            or self._commits >= _COMMITS_PER_TIDY
+            or self._clock_ns() - self._tidied_ns > self._retention_s * 1e9 / 4
+        )
 
-        The usual batch has no replay in it and takes the statement without results: each row that SQLite returns is
-        another wait for the interpreter's lock, which the event loop holds.
-        """
+    async def _patiently(self, action: Callable[[], Awaitable[T]]) -> T:
+        """Run a statement, again while another process holds the file, for at most `timeout_s`."""
+        deadline = asyncio.get_running_loop().time() + self._timeout_s
+        while True:
+            try:
+                return await action()
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+                if not busy or not self._open or asyncio.get_running_loop().time() >= deadline:
+                    raise
+            await asyncio.sleep(_BUSY_PAUSE_S)
+
+    async def _insert(self, connection: sqlite3.Connection, keys: list[_Key]) -> set[_Key]:
+        """Record the keys in one statement, which is one transaction, and return those that were new."""
         if not keys:
             return set()
-        batch = (json.dumps(keys),)
-        try:
-            await connection.execute_fetchall(_INSERT, batch)
-            fresh = set(keys)
-        except sqlite3.IntegrityError:
-            rows = await connection.execute_fetchall(_INSERT_NEW, batch)
-            fresh = {(int(row[0]), str(row[1])) for row in rows}
-        self._count += len(fresh)
-        return fresh
+        rows = connection.execute(_INSERT, (json.dumps(keys),)).fetchall()
+        self._count += len(rows)
+        self._commits += 1
+        return {(int(row[0]), str(row[1])) for row in rows}
 
-    async def _forget(self, connection: aiosqlite.Connection) -> None:
-        """Delete what has gone stale, and count what is left."""
+    def _tidy(self, connection: sqlite3.Connection) -> None:
+        """Forget what is stale, count what is left, and move the WAL into the database."""
         now = self._clock_ns()
-        await connection.execute("DELETE FROM nonces WHERE nonce_ns < ?", (now - int(self._retention_s * 1e9),))
-        rows = list(await connection.execute_fetchall("SELECT count(*) FROM nonces"))
-        self._count = int(rows[0][0])
-        self._forgotten_ns = now
+        connection.execute("DELETE FROM nonces WHERE nonce_ns < ?", (now - int(self._retention_s * 1e9),))
+        connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+        self._count = int(connection.execute("SELECT count(*) FROM nonces").fetchone()[0])
+        self._commits = 0
+        self._tidied_ns = now
 
     def _settle(self, batch: dict[_Key, asyncio.Future[bool]], outcome: set[_Key] | NonceStoreError) -> None:
         for key, verdict in batch.items():
