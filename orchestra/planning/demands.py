@@ -40,6 +40,8 @@ _PAGES = frozenset(map(stem, lexicon("page_words")))
 _PAGE_FIELDS = frozenset(map(stem, lexicon("page_fields")))
 _LINKS = frozenset(map(stem, ("url", "link", "href", "address", "snippet")))
 _NAMES = lexicon("name_words")
+_STATED_PROSE = frozenset({"description", "notes", "overview"})
+"""Free text that pages state about a thing: looked for before it is written."""
 _TEXT = Scalar("str")
 _PRICES = Field("pricing", DictOf(AnyShape()))
 
@@ -135,6 +137,7 @@ def _placed(out: _Sorted, path: Path, part: Field, *, single: bool) -> bool:
     match shape:
         case Scalar() if is_free_text(shape):
             out.prose.append(path)
+            return not (single and path[-1] in _STATED_PROSE)
         case Scalar() if (rule := _computed(path, shape, out.objective)) is not None:
             if shape.kind == "str":
                 choice = Demand(path[:-1], "choice", Record((part,)), rule=rule, spellings=((part.name, "name"),))

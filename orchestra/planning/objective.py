@@ -41,6 +41,9 @@ _WITH = re.compile(
     r"((?:[\w-]+\s*){1,3})",
     re.IGNORECASE,
 )
+PRODUCT = re.compile(r"[a-z]+\d|\d+[a-z]|\d{3,}", re.IGNORECASE)
+"""What a product's or a size's name looks like in one word: `A100`, `80GB`, `4090`."""
+_ASKING = lexicon("asking")
 _READING_TALK = lexicon("reading_talk")
 _SERIES = re.compile(r"\bseries\s+(?:named\s+|called\s+)?([\w./:-]*\w)", re.IGNORECASE)
 _IDENTIFIER = re.compile(r"(?<![\w.])[A-Za-z0-9]+(?:[_/:.-][A-Za-z0-9]+)+(?![\w])")
@@ -133,9 +136,9 @@ def topic(
     objective: Objective, clauses: Iterable[Clause] | None = None, *, asking_for_posts: bool = False
 ) -> tuple[str, ...]:
     """The words that say what is asked, without the names of the things asked about and without the asking itself."""
-    asking = (
-        OPENERS | QUESTION_WORDS | (lexicon("post_words") | lexicon("post_talk") if asking_for_posts else frozenset())
-    )
+    asking = _ASKING | QUESTION_WORDS
+    if asking_for_posts:
+        asking |= lexicon("post_words") | lexicon("post_talk")
     named = {stem(word) for entity in objective.entities for word in (*tokens(entity.name), f"sn{entity.number}")}
     words: dict[str, str] = {}
     for clause in objective.clauses if clauses is None else clauses:

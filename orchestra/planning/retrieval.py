@@ -19,6 +19,7 @@ from orchestra.planning.entities import Entity
 from orchestra.planning.needs import needed
 from orchestra.planning.objective import (
     COMPUTED_VERBS,
+    PRODUCT,
     Clause,
     Objective,
     constraints,
@@ -168,11 +169,12 @@ class _Draft:
         if not fields:
             return {}
         fields.setdefault("name", "str")
-        if any(is_price(name) and spec in ("float", "int", "str") for name, spec in fields.items()):
+        if any(_is_priced(name) and spec in ("float", "int", "str") for name, spec in fields.items()):
             fields.setdefault("pricing", "dict")
         if any(entity.number is not None for entity in self.objective.entities):
             fields.setdefault("netuid", "int")
-        if not self.objective.entities:
+        chosen = any("enum(" in str(spec) for spec in fields.values())
+        if chosen or not self.objective.entities:
             for name in ("description", "capabilities", *constraints(self.objective)):
                 fields.setdefault(name, "str")
         return dict(list(fields.items())[:MAX_FIELDS])
@@ -263,6 +265,11 @@ def _spoken_of(capability: str) -> frozenset[str]:
     return frozenset(own | things | {word for phrase in (concept.called if concept else ()) for word in phrase})
 
 
+def _is_priced(name: str) -> bool:
+    """A key that holds a price, or one product's."""
+    return is_price(name) or any(PRODUCT.search(word) for word in name_tokens(name))
+
+
 def _shared(wanted: Sequence[int], room: int) -> list[int]:
     """What each gets of a limited room: the largest wishes give way first."""
     given = list(wanted)
@@ -323,7 +330,8 @@ def _open_queries(objective: Objective, clauses: Sequence[Clause], fields: Itera
     ]
     details = [word for name in fields for word in name_tokens(name) if stem(word) not in set(map(stem, chosen))]
     if len(queries) == 1 and details:
-        queries.append(_Query(_joined([*chosen, *details]), None, PAGES_OF_DETAIL))
+        named = [part for name in sorted(concepts_in(" ".join(chosen))) for part in name_tokens(name)]
+        queries.append(_Query(_joined([*chosen, *(named if about_subnets else ()), *details]), None, PAGES_OF_DETAIL))
     return [query for query in queries if query.text] or [_Query(objective.text[:200], None, PAGES_PER_QUESTION)]
 
 

@@ -97,7 +97,8 @@ class _Draft:
                 self.numbers.append((number.path, computed))
                 self._put(number.path, computed.value, computed.derivation)
         for path in self.layout.prose:
-            self._write(path)
+            if _pointer(path) not in self.provenance:
+                self._write(path)
 
     @staticmethod
     def _feeding(tables: list[tuple[Row, ...]]) -> list[Row]:

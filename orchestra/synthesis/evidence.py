@@ -31,7 +31,8 @@ class Item:
     """`record` stands at `pointer` in the mapped output of `step`; where it was read from a page's `text`, that does.
 
     `url`, `title` and `snippet` are of the page, as a search described it, and `asked` is whom that search was about.
-    `hit` is where that description stands. `alone`: the page gave no other record. `order`: its place in the plan.
+    `hit` is where that description stands. `given`: the objective names
+    the page itself. `alone`: the page gave no other record. `order`: its place in the plan.
     """
 
     step: int
@@ -46,6 +47,7 @@ class Item:
     asked: Entity | None = None
     alone: bool = True
     hit: Source | None = None
+    given: bool = False
 
 
 @dataclass(slots=True)
@@ -108,7 +110,7 @@ class _Reader:
         """Where a page's address came from: the search hit, or the objective itself."""
         url = task.arguments.get("url")
         if not isinstance(url, Ref):
-            return {"url": str(url or "")}
+            return {"url": str(url or ""), "given": True}
         producer = self.plan.task(url.task)
         attempt = self.run.result(url.task)
         hit = _select(url.path.removesuffix(".url"), attempt.output) if attempt else None

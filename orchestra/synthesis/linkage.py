@@ -22,7 +22,7 @@ from orchestra.planning.objective import Objective, constraints, selecting, topi
 from orchestra.planning.vocabulary import concepts, concepts_in
 from orchestra.planning.words import contains_phrase, lexicon, name_tokens, stem, stems, tokens
 from orchestra.synthesis.evidence import Item
-from orchestra.synthesis.lookup import stated_words
+from orchestra.synthesis.lookup import product_words, stated_words
 from orchestra.synthesis.numbers import first_number
 from orchestra.synthesis.support import yes_or_no
 
@@ -66,24 +66,29 @@ def number_of(item: Item) -> int | None:
 def named_things(objective: Objective, items: Sequence[Item], demand: Demand) -> tuple[Thing, ...]:
     """The things an objective names, in its order, with what was found about each."""
     entities = [demand.entity] if demand.entity else list(objective.entities)
-    return tuple(_thing(entity, items, demand) for entity in entities)
+    products = product_words(objective)
+    return tuple(_thing(entity, items, demand, products) for entity in entities)
 
 
-def _thing(entity: Entity, items: Sequence[Item], demand: Demand) -> Thing:
-    ranked = [(trust, item) for item in items if (trust := _trust(entity, item, demand)) > 0]
+def _thing(entity: Entity, items: Sequence[Item], demand: Demand, products: frozenset[str]) -> Thing:
+    ranked = [(trust, item) for item in items if (trust := _trust(entity, item, demand, products)) > 0]
     ranked.sort(key=lambda pair: (-pair[0], -_year(pair[1]), pair[1].order))
     return Thing(entity.name, tuple(item for _, item in ranked), entity)
 
 
-def _trust(entity: Entity, item: Item, demand: Demand) -> int:
-    """How much an item is about an entity: 0 not at all, 1 by name in a list, 2 by its page's title, 3 its own site."""
+def _trust(entity: Entity, item: Item, demand: Demand, products: frozenset[str]) -> int:
+    """How much an item is about an entity: 0 not at all, 1 by name in a list, 2 by its page's title, 3 its own site.
+
+    On its own page a row that names the product asked for is about the entity as well.
+    """
     if item.channel == "posts":
         return int(_mentions(stated_words(item), entity))
     if entity.number is not None:
         return _numbered_trust(entity, item)
     name = name_of(item, demand)
     if name and not same_name(name, entity.name):
-        return 0
+        own = _mentions(item.title, entity) and _in_address(entity.name, item.url)
+        return int(own and bool(products & set(name_tokens(stated_words(item)))))
     titled = _mentions(item.title, entity) and item.alone
     hosted = _in_address(entity.name, item.url) and item.alone
     if not name and not titled and not hosted:
@@ -144,6 +149,9 @@ def _core(name: str) -> tuple[str, ...]:
 
 def found_things(objective: Objective, items: Sequence[Item], demand: Demand) -> tuple[Thing, ...]:
     """The things that show what the objective asks for, best first."""
+    given = [item for item in items if item.given]
+    if given:
+        return tuple(_arranged(group, demand) for group in _groups(given, demand) or [given])
     things = [_arranged(group, demand) for group in _groups(items, demand)]
     tests = _tests(objective)
     scored = [(score, thing) for thing in things if (score := _score(thing, tests)) > 0]
@@ -228,8 +236,9 @@ def _passes(thing: Thing, test: _Test) -> float:
     if test.concepts and not shown:
         return 0.0
     words = frozenset(stems(said))
+    tagged = bool(_tags_stated(thing) & test.concepts)
     share = len(test.words & words) / len(test.words) if test.words else 1.0
-    enough = share >= (0.34 if test.concepts else 0.6)
+    enough = tagged or share >= (0.34 if test.concepts else 0.6)
     return (1.0 + share + 0.5 * len(shown)) if enough else 0.0
 
 
@@ -242,8 +251,9 @@ def _described(thing: Thing) -> Iterable[str]:
 
 def _concepts_shown(thing: Thing, said: str) -> frozenset[str]:
     """By its stated capabilities where a record lists them in the vocabulary's words, else by anything it says."""
+    return _tags_stated(thing) or concepts_in(said)
+
+
+def _tags_stated(thing: Thing) -> frozenset[str]:
     stated = stems(" . ".join(str(item.record.get("capabilities", "")) for item in thing.items))
-    tagged = frozenset(
-        name for name in concepts() if contains_phrase(stated, [stem(word) for word in name_tokens(name)])
-    )
-    return tagged or concepts_in(said)
+    return frozenset(name for name in concepts() if contains_phrase(stated, [stem(word) for word in name_tokens(name)]))

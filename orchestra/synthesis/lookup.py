@@ -14,9 +14,9 @@ from functools import lru_cache
 from ledger.types import JSON
 from orchestra.planning.computed import is_price
 from orchestra.planning.demands import Demand, bare
-from orchestra.planning.objective import Objective
+from orchestra.planning.objective import PRODUCT, Objective
 from orchestra.planning.words import name_tokens, stem, tokens
-from orchestra.schema import Field, ListOf, Record, Scalar, Shape
+from orchestra.schema import Enum, Field, ListOf, Record, Scalar, Shape
 from orchestra.synthesis.evidence import Item
 from orchestra.synthesis.fitting import Piece, Place, fit, joined
 from orchestra.synthesis.labels import match
@@ -33,13 +33,12 @@ _FIXED: Mapping[str, tuple[str, ...]] = {
     "unit": ("unit", "units", "currency"),
     "at": ("at", "timestamp", "time", "datetime", "date", "of", "observed", "measured"),
 }
-_PRODUCT = re.compile(r"[a-z]+\d|\d+[a-z]|\d{3,}", re.IGNORECASE)
 
 
 def product_words(objective: Objective) -> frozenset[str]:
     """Words of an objective that look like a product or a size: `A100`, `80GB`, `4090`."""
     joined_units = re.sub(r"\b(\d+)\s+(gb|tb|mb)\b", r"\1\2", objective.text, flags=re.IGNORECASE)
-    return frozenset(word.lower() for word in tokens(joined_units) if _PRODUCT.search(word))
+    return frozenset(word.lower() for word in tokens(joined_units) if PRODUCT.search(word))
 
 
 def find_field(item: Item, part: Field, demand: Demand, objective: Objective) -> Piece | None:
@@ -54,6 +53,8 @@ def find_field(item: Item, part: Field, demand: Demand, objective: Objective) ->
             return piece
     if isinstance(inner, Record):
         return _from_parts(item, inner, demand, objective)
+    if isinstance(inner, Enum):
+        return _from_description(item, inner, place)
     measured = item.channel == "reading" and isinstance(inner, Scalar) and inner.kind in ("float", "int")
     return fit(item.record.get("value"), inner, place.below("value")) if measured else None
 
@@ -74,6 +75,14 @@ def _match(name: str, key: str) -> float:
     return match(name, key)
 
 
+def _from_description(item: Item, shape: Enum, place: Place) -> Piece | None:
+    """The one option that a thing's description or capabilities speak of."""
+    for key in ("capabilities", "description"):
+        if key in item.record and (piece := fit(item.record[key], shape, place.below(key))):
+            return piece
+    return None
+
+
 def _from_parts(item: Item, shape: Record, demand: Demand, objective: Objective) -> Piece | None:
     """A nested object whose parts stand side by side in the record."""
     pieces: dict[str, Piece] = {}
@@ -87,7 +96,7 @@ def _from_prices(item: Item, name: str, shape: Shape, place: Place, objective: O
     """One number from a table of prices by product: the first entry that has every product word."""
     if not isinstance(shape, Scalar) or shape.kind not in ("float", "int", "str"):
         return None
-    own = {word for word in name_tokens(name) if _PRODUCT.search(word)}
+    own = {word for word in name_tokens(name) if PRODUCT.search(word)}
     if not (own or is_price(name)):
         return None
     wanted = own or product_words(objective)

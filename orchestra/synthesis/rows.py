@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from orchestra.planning.demands import Demand, bare, identity
 from orchestra.planning.entities import Entity
 from orchestra.planning.objective import Objective, selecting, topic
-from orchestra.planning.words import stem, stems
+from orchestra.planning.words import lexicon, stem, stems
 from orchestra.protocol import Source
 from orchestra.schema import Field, is_free_text
 from orchestra.synthesis.evidence import Item
 from orchestra.synthesis.fitting import Piece, joined
-from orchestra.synthesis.linkage import Thing, found_things, named_things
+from orchestra.synthesis.linkage import Thing, found_things, name_of, named_things, same_name
 from orchestra.synthesis.lookup import find_field, stated_words
 from orchestra.synthesis.support import normalised, supports
 
 MAX_ROWS = 50
+_PAGE_WORDS = frozenset(map(stem, lexicon("page_words"))) | {"web"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +55,18 @@ def _linked(demand: Demand, objective: Objective, items: Sequence[Item]) -> Iter
 def _row(thing: Thing, demand: Demand, objective: Objective) -> Row | None:
     pieces: dict[str, Piece] = {}
     for part in demand.record.fields:
-        found = (find_field(item, part, demand, objective) for item in thing.items)
+        own = part.name == identity(demand.record) and thing.entity is not None and demand.channel == "web"
+        items = [item for item in thing.items if not own or _bears_name(item, thing, demand)]
+        found = (find_field(item, part, demand, objective) for item in items)
         if piece := next((piece for piece in found if piece), None) or _own_name(part, thing, demand):
             pieces[part.name] = piece
     piece = joined(pieces)
     return Row(thing.name, piece, thing.entity) if piece else None
+
+
+def _bears_name(item: Item, thing: Thing, demand: Demand) -> bool:
+    entity = thing.entity
+    return entity is None or entity.number is not None or same_name(name_of(item, demand), entity.name)
 
 
 def _own_name(part: Field, thing: Thing, demand: Demand) -> Piece | None:
@@ -107,7 +115,7 @@ def _is_about(item: Item, demand: Demand, objective: Objective) -> bool:
     if demand.entity or objective.entities:
         entities = [demand.entity] if demand.entity else objective.entities
         return any(set(stems(entity.name)) <= said for entity in entities if entity)
-    asked = {stem(word) for word in topic(objective, selecting(objective), asking_for_posts=demand.channel == "posts")}
+    asked = {stem(word) for word in topic(objective, selecting(objective), asking_for_posts=True)} - _PAGE_WORDS
     return not asked or len(asked & said) * 2 >= len(asked)
 
 

@@ -5,7 +5,6 @@ sockets. `down` names capabilities whose every call fails; `lost` pages that are
 from __future__ import annotations
 
 import re
-import sqlite3
 from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
@@ -13,38 +12,37 @@ from typing import Any
 from ledger.canonical import canonical
 from ledger.types import JSON
 from orchestra.devnet.content import posts, web_pages
+from orchestra.devnet.subnets.bm25 import Bm25Index
+from orchestra.devnet.subnets.documents import documents
 from orchestra.execution.arguments import MissingArgument, resolve
 from orchestra.execution.run import Attempt, Run, TaskOutcome
 from orchestra.planning.plan import Plan, Task
 from orchestra.protocol import StepError
 from orchestra.synthesis.extraction import extract_records
-from orchestra.synthesis.page import read_page
+from orchestra.synthesis.page import read_html, render_text
 
 READINGS = {"tao_usd": {"value": 412.5, "unit": "USD", "at": "2026-11-20T09:00:00Z"}}
 
 
 def text_of(html: str) -> str:
-    """A page's text as a crawler gives it."""
-    body = re.sub(r"<(script|style|nav)[^>]*>.*?</\1>", " ", html, flags=re.S)
-    lines = re.sub(r"<(?:/?(?:p|div|h\d|tr|li|dt|dd|table|section|ul|dl)|br)[^>]*>", "\n", body)
-    return re.sub(r"\n\s*\n+", "\n", re.sub(r"<[^>]+>", " ", lines)).strip()
+    """A page's text as the local crawler gives it."""
+    return render_text(read_html(html))
 
 
 @cache
-def _index() -> sqlite3.Connection:
-    database = sqlite3.connect(":memory:")
-    database.execute("CREATE VIRTUAL TABLE pages USING fts5(url UNINDEXED, title, text, tokenize='porter unicode61')")
-    rows = [(page.url, page.title, text_of(page.html)) for page in web_pages()]
-    database.executemany("INSERT INTO pages VALUES (?, ?, ?)", rows)
-    return database
+def _index() -> Bm25Index:
+    return Bm25Index(documents())
 
 
-def search(query: str, limit: int) -> list[dict[str, str]]:
-    words = " OR ".join(f'"{word}"' for word in re.findall(r"\w+", query))
-    sql = "SELECT url, title, snippet(pages, 2, '', '', '…', 40) FROM pages WHERE pages MATCH ? ORDER BY bm25(pages, 0, 4, 1), url LIMIT ?"
-    return [{"title": t, "url": u, "snippet": s} for u, t, s in _index().execute(sql, (words, limit))] if words else []
+def search(query: str) -> list[dict[str, str]]:
+    """The local search's answer: at most ten hits, as every provider of it gives."""
+    return [
+        {"title": hit.title, "url": hit.url, "snippet": hit.snippet}
+        for hit in _index().search(query, start=0, limit=10)
+    ]
 
 
+@cache
 def _pages() -> dict[str, str]:
     return {page.url: page.html for page in web_pages()}
 
@@ -108,7 +106,7 @@ class World:
         return getattr(self, f"_{capability}")(arguments)
 
     def _web_search(self, arguments: dict[str, Any]) -> JSON:
-        return {"results": search(arguments["query"], arguments.get("limit", 10))}
+        return {"results": [*search(arguments["query"])]}
 
     def _structured_extraction(self, arguments: dict[str, Any]) -> JSON:
         html = _pages().get(arguments["url"])
@@ -166,6 +164,3 @@ def _attempt(
         attempt=1,
         depends_on=sources,
     )
-
-
-__all__ = ["READINGS", "World", "read_page", "search", "text_of"]

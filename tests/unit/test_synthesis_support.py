@@ -69,7 +69,7 @@ def test_not_supported(found: Any, value: Any) -> None:
 
 
 def test_numbers_as_people_write_them() -> None:
-    assert [str(number) for number in numbers_in("from $1,000 to 2.5 (or -3), not A100, v2 or 3090ti")] == [
+    assert [str(number) for number in numbers_in("from $1,000 to 2.5 (or -3), not A100 or v2")] == [
         "1000",
         "2.5",
         "-3",
