@@ -1,9 +1,8 @@
 """The SDK's door to the local chain: a `bittensor.Substrate` over the chain process of `orchestra.devnet.chain`.
 
 `bittensor.Client(substrate=LocalSubstrate(endpoint))` reads and writes as it does on finney: the same intents, the same
-decoded values, the same `ExtrinsicResult` and error codes. Every request has a deadline. A request that finds its
-connection gone is sent once more, on a new one, because all of them are safe to repeat (an extrinsic is known by its
-hash); when that fails too, the SDK's `RpcConnectionError` says so, and the next call tries again.
+decoded values, the same `ExtrinsicResult` and error codes; a chain that cannot be reached raises the SDK's
+`RpcConnectionError` within a deadline (`local_link.py`), and the next call tries again.
 
 Between submission and inclusion the chain may die. Then nobody here knows the outcome, and `RpcConnectionError` names
 the extrinsic: read the chain again before repeating it.
@@ -19,35 +18,27 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import Any, Final, cast
 
-import aiohttp
 from bittensor import calls as sdk_calls
 from bittensor._generated.errors import ERRORS
 from bittensor._transport.codec import multisig_account
 from bittensor._transport.contract import MultisigAccount, UnsignedExtrinsic
-from bittensor._transport.errors import StorageFunctionNotFound, SubstrateRequestException
 from bittensor.balance import Balance
 from bittensor.result import (
     ChainError,
-    ConnectionNotReady,
     ExtrinsicResult,
     RpcConnectionError,
     chain_error_from_substrate_request,
-)  # fmt: skip
+)
 
+from orchestra.chain.local_link import DEADLINE, ChainLink, PoolRejection
 from orchestra.devnet.chain.extrinsic import Extrinsic, payload
 from orchestra.devnet.chain.wire import dumps, loads, pack
 
 DEFAULT_LOCAL_PORT: Final = 9955
-DEADLINE: Final = 10.0
 LONG_POLL: Final = 10.0
 INCLUSION_DEADLINE: Final = 60.0
 DEFAULT_PERIOD: Final = 128
-MAX_ANSWER: Final = 64 << 20
 HEADER_FIELDS: Final = ("number", "parentHash", "hash", "stateRoot", "extrinsicsRoot")
-
-
-class PoolRejection(SubstrateRequestException):
-    """The chain did not take an extrinsic into its pool."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +70,9 @@ class LocalSubstrate:
     ) -> None:
         self.endpoint = endpoint
         self.token_symbols: dict[int, str] = {}
-        self._deadline = deadline
+        self._link = ChainLink(endpoint, deadline)
+        self._call = self._link.call
         self._inclusion_deadline = inclusion_deadline
-        self._session: aiohttp.ClientSession | None = None
         self._genesis_hash = ""
         self._signing: dict[str, asyncio.Lock] = {}
 
@@ -91,48 +82,19 @@ class LocalSubstrate:
     # Lifecycle --------------------------------------------------------------------------------------------------------
 
     async def connect(self) -> None:
-        if self._session is not None:
+        """Open the connection. Idempotent. Raises RpcConnectionError when no local chain answers there."""
+        if self._genesis_hash:
             return
-        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64))
+        self._link.open()
         try:
             self._genesis_hash = (await self._call("info"))["genesis_hash"]
         except BaseException:
-            await self.close()
+            await self._link.close()
             raise
 
     async def close(self) -> None:
-        if self._session is not None:
-            session, self._session = self._session, None
-            await session.close()
-
-    async def _call(self, method: str, wait: float = 0.0, /, **params: Any) -> Any:
-        """One request. Raises RpcConnectionError, ChainError, PoolRejection, StorageFunctionNotFound or ValueError."""
-        body = dumps({"method": method, "params": params}).encode()
-        try:
-            answer = await self._post(body, self._deadline + wait)
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-            if method == "step":
-                raise self._unreachable(error) from error
-            try:
-                answer = await self._post(body, self._deadline + wait)
-            except (aiohttp.ClientError, OSError) as again:
-                raise self._unreachable(again) from again
-        except (aiohttp.ClientError, OSError) as error:
-            raise self._unreachable(error) from error
-        return _result(answer)
-
-    async def _post(self, body: bytes, seconds: float) -> dict[str, Any]:
-        if self._session is None:
-            raise ConnectionNotReady("The local chain is not connected: call `await substrate.connect()` first.")
-        timeout = aiohttp.ClientTimeout(total=seconds)
-        async with self._session.post(self.endpoint, data=body, timeout=timeout) as response:
-            if response.status != 200:
-                raise aiohttp.ClientPayloadError(f"the chain process answered HTTP {response.status}")
-            return _parsed(await _read_bounded(response))
-
-    def _unreachable(self, error: Exception) -> RpcConnectionError:
-        detail = str(error) or type(error).__name__
-        return RpcConnectionError(f"local chain at {self.endpoint}: {detail}; start it with: orchestra up")
+        self._genesis_hash = ""
+        await self._link.close()
 
     # Blocks -----------------------------------------------------------------------------------------------------------
 
@@ -214,7 +176,8 @@ class LocalSubstrate:
         return bool(await self.query_map(module, storage_function, params, block_hash))
 
     async def runtime_call(self, api: str, method: str, params: list[Any], block_hash: str | None = None) -> Any:
-        return await self._call("runtime_call", api=api, method=method, params=params, at=block_hash)
+        ordered = list(cast(dict[str, Any], params).values()) if isinstance(params, dict) else params
+        return await self._call("runtime_call", api=api, method=method, params=ordered, at=block_hash)
 
     async def constant(self, module: str, name: str) -> Any:
         return await self._call("constant", pallet=module, name=name)
@@ -397,40 +360,6 @@ class LocalSubstrate:
 
 
 # Wire to SDK ----------------------------------------------------------------------------------------------------------
-
-
-async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
-    chunks: list[bytes] = []
-    total = 0
-    async for chunk in response.content.iter_any():
-        total += len(chunk)
-        if total > MAX_ANSWER:
-            raise aiohttp.ClientPayloadError(f"the answer has more than {MAX_ANSWER} bytes")
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def _parsed(body: bytes) -> dict[str, Any]:
-    try:
-        answer = loads(body)
-    except (ValueError, RecursionError):
-        answer = None
-    if not isinstance(answer, dict) or not answer.keys() & {"result", "error"}:
-        raise aiohttp.ClientPayloadError("what answers there is not a local chain")
-    return cast(dict[str, Any], answer)
-
-
-def _result(answer: dict[str, Any]) -> Any:
-    if "error" not in answer:
-        return answer["result"]
-    kind, message = answer["error"]["kind"], answer["error"]["message"]
-    if kind == "pool":
-        raise PoolRejection(message)
-    if kind == "unknown":
-        raise StorageFunctionNotFound(message)
-    if kind == "bad-request":
-        raise ValueError(message)
-    raise ChainError(message)
 
 
 def _signature_hex(signature: bytes | str) -> str:

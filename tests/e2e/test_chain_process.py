@@ -202,6 +202,27 @@ async def test_what_is_not_there_is_named(chain: ChainProcess) -> None:
     assert await chain.substrate.constant("SubtensorModule", "NoSuchConstant") is None
 
 
+READS: dict[str, dict[str, Any]] = {
+    "subnet": {"netuid": 2}, "subnets": {}, "neurons": {"netuid": 2}, "burn": {"netuid": 2},
+    "uid": {"netuid": 2, "hotkey_ss58": ss58("//v0")},
+    "netuids_for_hotkey": {"hotkey_ss58": ss58("//v0")}, "hotkey_owner": {"hotkey_ss58": ss58("//v0")},
+    "owned_hotkeys": {"coldkey_ss58": ss58("//Alice")}, "subnet_registration_cost": {}, "token_symbols": {},
+    "weights_rate_limit": {"netuid": 2}, "immunity_period": {"netuid": 2}, "max_weight_limit": {"netuid": 2},
+    "blocks_since_last_step": {"netuid": 2}, "blocks_until_next_epoch": {"netuid": 2},
+    "blocks_since_last_update": {"netuid": 2, "uid": 0}, "stake_for_coldkey": {"coldkey_ss58": ss58("//v0//cold")},
+    "stake_value_for_coldkey": {"coldkey_ss58": ss58("//v0//cold")}, "alpha_price": {"netuid": 2}, "alpha_prices": {},
+    "quote_stake": {"netuid": 2, "amount_tao": 1.0}, "quote_unstake": {"netuid": 2, "amount_alpha": 1.0},
+    "identity": {"coldkey_ss58": ss58("//Alice")}, "commitments": {"netuid": 2}, "timestamp": {}, "is_fast_blocks": {},
+    "tx_rate_limit": {}, "mev_shield_next_key": {}, "subnet_names": {}, "metagraph": {"netuid": 2},
+}  # fmt: skip
+
+
+async def test_the_sdks_named_reads(client: bt.Client) -> None:
+    for name, params in READS.items():
+        value = await client.read(name, **params)
+        assert value is not None or name in {"identity", "mev_shield_next_key"}, name
+
+
 # The owner ------------------------------------------------------------------------------------------------------------
 
 
@@ -324,8 +345,26 @@ async def test_a_dead_chain_is_a_connection_error_and_a_restarted_one_goes_on(ch
         assert await client.block() == 2
 
 
+async def test_what_a_restart_lost_was_never_acknowledged(tmp_path: Path) -> None:
+    async with running_chain(tmp_path, seal="manual") as chain:
+        substrate = chain.substrate
+        call = await substrate.compose(bt.calls.Balances.transfer_keep_alive(dest=ss58("//Bob"), value=TAO))
+        waiting = asyncio.create_task(substrate.submit(call, ALICE.coldkey))
+        while await substrate.account_next_index(ss58("//Alice")) == 0:
+            await asyncio.sleep(0)
+        await chain.kill()
+        with pytest.raises(RpcConnectionError, match=r"outcome of extrinsic 0x[0-9a-f]{64} is unknown") as caught:
+            await waiting
+        await chain.start()
+        lost = str(caught.value).split("extrinsic ")[1].split(" ")[0]
+        assert await substrate.find_extrinsic(lost, await substrate.block_hash()) is None
+        assert await substrate.account_next_index(ss58("//Alice")) == 0
+
+
 async def test_sigterm_ends_it_cleanly(chain: ChainProcess) -> None:
-    waiting = asyncio.create_task(chain.substrate._call("wait_block", 10.0, number=10**6, seconds=10))
+    headers = chain.substrate.blocks()
+    assert (await anext(headers))["header"]["number"] == 0
+    waiting = asyncio.ensure_future(anext(headers))
     await chain.substrate.block_number()
     assert await chain.stop() == 0
     with pytest.raises(RpcConnectionError):

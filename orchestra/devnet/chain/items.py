@@ -63,6 +63,10 @@ class Commitments:
     MaxSpace = Item("Commitments", "MaxSpace", 0, 3100)
 
 
+class MevShield:
+    NextKey = Item("MevShield", "NextKey", 0)
+
+
 class Subtensor:
     # the chain
     BlockEmission = _subtensor("BlockEmission", 0, 10**9)
@@ -203,7 +207,7 @@ def _all(*groups: type) -> dict[tuple[str, str], Item]:
     return {(item.pallet, item.name): item for item in items}
 
 
-PUBLIC: Final = _all(System, Timestamp, Balances, Commitments, Subtensor)
+PUBLIC: Final = _all(System, Timestamp, Balances, Commitments, MevShield, Subtensor)
 ALL: Final = {**PUBLIC, **_all(Local)}
 
 

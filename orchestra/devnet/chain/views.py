@@ -120,6 +120,10 @@ def _alpha_price(state: State, netuid: int) -> int:
     return PRICE
 
 
+def _alpha_prices(state: State) -> list[dict[str, int]]:
+    return [{"netuid": netuid, "price": PRICE} for netuid in networks.netuids(state)]
+
+
 def _swap(tao: int, alpha: int) -> dict[str, int]:
     fees = {"tao_fee": 0, "alpha_fee": 0, "tao_slippage": 0, "alpha_slippage": 0}
     return {"tao_amount": tao, "alpha_amount": alpha, **fees}
@@ -148,6 +152,7 @@ APIS: Final[dict[tuple[str, str], Callable[..., Any]]] = {
     ("StakeInfoRuntimeApi", "get_stake_info_for_coldkeys"): _stake_for_coldkeys,
     ("StakeInfoRuntimeApi", "get_stake_info_for_hotkey_coldkey_netuid"): _stake_info,
     ("SwapRuntimeApi", "current_alpha_price"): _alpha_price,
+    ("SwapRuntimeApi", "current_alpha_price_all"): _alpha_prices,
     ("SwapRuntimeApi", "sim_swap_tao_for_alpha"): _buy,
     ("SwapRuntimeApi", "sim_swap_alpha_for_tao"): _buy,
     ("AccountNonceApi", "account_nonce"): _account_nonce,
