@@ -168,15 +168,26 @@ def weights_table(
     heads = ("uid", "neuron", "role", "stake", "weight", "incentive", "dividends")
     table = _table("on chain", *heads, right=("uid", "stake", "weight", "incentive", "dividends"))
     for neuron in neurons:
-        permit = bool(neuron["permit"])
+        judges = neuron["role"] == "validator"
         table.add_row(
             str(neuron["uid"]),
             Text(_name(neuron["hotkey"], names)),
-            "validator" if permit else "miner",
+            plain(neuron["role"]),
             tao(neuron["stake_rao"]),
-            "" if permit else f"{weights.get(str(neuron['hotkey']), 0.0):.3f}",
+            "" if judges else f"{weights.get(str(neuron['hotkey']), 0.0):.3f}",
             f"{neuron['incentive']:.3f}",
             f"{neuron['dividends']:.3f}",
+        )
+    return table
+
+
+def attempts_table(attempts: Sequence[Document]) -> Table:
+    """How setting weights went, latest first."""
+    table = _table("setting weights", "tempo", "mechanism", "block", "tries", "state", "said")
+    for attempt in attempts:
+        said = plain(f"{attempt['code']} {attempt['message']}".strip(), 100)
+        table.add_row(
+            *(str(attempt[name]) for name in ("tempo", "mechid", "block", "tries")), plain(attempt["state"]), Text(said)
         )
     return table
 

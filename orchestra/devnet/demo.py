@@ -1,7 +1,7 @@
 """`./scripts/demo`: a whole network works on an objective while you watch, and is gone afterwards.
 
-The steps are those a subnet lives by: start, challenge, score, answer, set weights, epoch. Everything that is printed is
-read back from the running processes and from the chain; nothing here computes a result or a score.
+The steps are those a subnet lives by: start, challenge, score, answer, set weights, epoch. Everything that is printed
+is read back from the running processes and from the chain; nothing here computes a result or a score.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ SCHEMA: dict[str, Any] = {
 }
 PATIENCE_S = 120.0
 POLL_S = 0.4
+WIDTH = 140
+"""Columns when nobody's terminal says how many it has."""
 
 
 class DemoFailed(RuntimeError):
@@ -54,6 +56,8 @@ def main(
 ) -> None:
     """Start a network (chain, 4 subnets, 4 miners, 2 validators, gateway), answer an objective, score, pay, stop."""
     console = Console(stderr=as_json)
+    if not console.is_terminal:
+        console.width = WIDTH
     try:
         wanted: dict[str, Any] = json.loads(schema.read_text()) if schema else SCHEMA
         with tempfile.TemporaryDirectory(prefix="orchestra-demo-") as folder:
@@ -105,14 +109,24 @@ async def _show(
     await _until("every miner to be scored by both validators", lambda: _everybody_scored(network))
     say(f"objective: {objective}")
     answer = await _ask(network, objective, schema, say)
-    console.print(render.result_panel(answer.raw))
-    console.print(render.pipeline_table(answer.raw.pipeline))
-    console.print(render.provenance_table(answer.raw.provenance, answer.raw.result, count=3))
+    told = answer.raw.model_dump(mode="json")
+    for part in (
+        render.result_panel(told),
+        render.gaps_list(told["gaps"]),
+        render.pipeline_table(told["pipeline"]),
+        render.provenance_table(told["provenance"], told["result"], count=3),
+    ):
+        console.print(part)
     say("waiting for weights and an epoch ...")
     members = await _until("weights on chain and an epoch after them", lambda: _paid(network, chain))
     document = await _document(network, chain, members, answer)
-    console.print(render.scores_table(document["scores"]))
-    console.print(render.weights_table(document["miners"]))
+    names = {network.address(spec.name): spec.name for spec in (*network.validators, *network.miners)}
+    for validator, scores in document["scores_by_validator"].items():
+        console.print(f"as {validator} sees it:", style="bold")
+        console.print(render.scores_table(scores, names))
+    console.print(render.reasons_list(list(document["scores"].values()), names, most=2))
+    by_hotkey = {each["hotkey"]: document["weights"][each["name"]] for each in document["miners"]}
+    console.print(render.weights_table(document["neurons"], by_hotkey, names))
     return document
 
 
@@ -202,6 +216,7 @@ async def _document(network: LocalNetwork, chain: Chain, members: Metagraph, ans
         "scores_by_validator": {name: status["scores"] for name, status in statuses.items()},
         "weights": {each["name"]: sum(each["weights"].values()) / len(rows) for each in miners},
         "incentive": {each["name"]: each["incentive"] for each in miners},
+        "neurons": statuses[network.validators[0].name]["neurons"],
         "block": members.block.number,
         "ledger": statuses[network.validators[0].name]["ledger_version"],
     }

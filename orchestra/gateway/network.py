@@ -102,7 +102,7 @@ class NetworkBackend:
             "weight_attempts": [asdict(each) for each in attempts[:10]],
             "tempos_since_weights": since,
             "alarm": since is not None and since >= ALARM_AFTER_TEMPOS,
-            "neurons": _neurons(sight.members) if sight else [],
+            "neurons": _neurons(sight.members, validator.min_stake_rao) if sight else [],
         }
 
 
@@ -126,12 +126,13 @@ def score_document(each: Score) -> dict[str, Any]:
     }
 
 
-def _neurons(members: Metagraph) -> list[dict[str, Any]]:
+def _neurons(members: Metagraph, min_stake_rao: int) -> list[dict[str, Any]]:
+    judges = {each.uid for each in members.validators(min_stake_rao)}
     return [
         {
             "uid": each.uid,
             "hotkey": each.hotkey,
-            "permit": each.permit,
+            "role": "validator" if each.uid in judges else "miner",
             "axon": each.axon,
             "stake_rao": str(each.stake_rao),
             "incentive": each.incentive,

@@ -42,6 +42,8 @@ logger = logging.getLogger(__name__)
 AUDITED_ENTRIES = 3
 HISTORY_TEMPOS = 200
 MOST_CHALLENGES_AT_ONCE = 32
+PATIENCE = 0.8
+"""Share of the tempo for which a miner that serves nowhere is waited for before that counts against it."""
 
 
 class ValidatorChain(Protocol):
@@ -175,10 +177,13 @@ class Validator:
         used = await self.store.slots_used(plan.tempo.index)
         for slot in plan.slots:
             mine = slot.validator == self.signer.ss58_address
-            if mine and slot.block <= block and slot.number not in used and self._group is not None:
-                challenge = await self._take(slot, plan, sight)
-                if challenge is not None:
-                    self._group.create_task(self._pursue(challenge, slot.miner, block))
+            if not mine or slot.block > block or slot.number in used or self._group is None:
+                continue
+            if self.peer(slot.miner) is None and block < plan.tempo.at(PATIENCE):
+                continue  # it may be starting: asked as soon as it serves, at the latest near the end of the tempo
+            challenge = await self._take(slot, plan, sight)
+            if challenge is not None:
+                self._group.create_task(self._pursue(challenge, slot.miner, block))
 
     async def _take(self, slot: Slot, plan: TempoPlan, sight: Sight) -> Challenge | None:
         """Draw the slot's challenge and write it down; None when it was taken before."""
