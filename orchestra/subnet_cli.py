@@ -43,7 +43,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document in
 
 if TYPE_CHECKING:
     Steps = Callable[[Chain], Awaitable[list[Call]]]
-    Check = Callable[[Chain], Awaitable[None]]
+    Check = Callable[[Chain], Awaitable[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,10 @@ def create(
         say(run, f"price {tao(cost)}, balance {tao(balance)} on {coldkey(run)}")
         return [calls.register_subnet(hotkey_address(run))]
 
-    async def check(chain: Chain) -> None:
-        say(run, f"{coldkey(run)} now owns subnet {listed(await chain.subnets_of(coldkey(run)))}")
+    async def check(chain: Chain) -> dict[str, Any]:
+        owned = await chain.subnets_of(coldkey(run))
+        say(run, f"{coldkey(run)} now owns subnet {listed(owned)}")
+        return {"owned": list(owned)}
 
     execute(run, steps, check)
 
@@ -255,11 +257,7 @@ async def _status(netuid: int, network: str) -> dict[str, Any]:
         }
 
 
-def execute(
-    run: Run,
-    steps: Steps,
-    check: Check | None = None,
-) -> None:
+def execute(run: Run, steps: Steps, check: Check | None = None) -> None:
     """Work out the calls that are left, show or send them, and exit 1 when one was refused."""
     with one_line_errors():
         done = asyncio.run(_execute(run, steps, check))
@@ -277,26 +275,28 @@ async def _execute(run: Run, steps: Steps, check: Check | None) -> list[dict[str
     local_key(run)  # refuses before anything is connected
     async with await Chain.open(run.network) as chain:
         await refuse_finney(run, chain)
-        done = [await one(run, chain, call) for call in await steps(chain)]
+        todo = await steps(chain)
+        key = signer(run) if todo and not run.dry_run else None
+        done = [await one(run, chain, call, key) for call in todo]
         if check is not None and done and not run.dry_run:
-            await check(chain)
+            done[-1] |= await check(chain)
     return done
 
 
-async def one(run: Run, chain: Chain, call: Call) -> dict[str, Any]:
-    """Show one call, and send it unless this is a dry run."""
+async def one(run: Run, chain: Chain, call: Call, key: Signer | None) -> dict[str, Any]:
+    """Show one call, and send it when there is a key to sign it with (a dry run has none)."""
     shown: dict[str, Any] = {
         "call": f"{call.pallet}.{call.function}",
         "args": {k: readable(v) for k, v in call.args.items()},
     }
     encoded = await chain.encode(call)
-    say(run, f"{'would send' if run.dry_run else 'sending'}  {shown['call']}")
+    say(run, f"{'would send' if key is None else 'sending'}  {shown['call']}")
     for key, value in shown["args"].items():
         say(run, f"    {key} = {json.dumps(value, ensure_ascii=False)}")
     say(run, f"    encoded {encoded or '(this chain has no metadata to encode with)'}")
-    if run.dry_run:
+    if key is None:
         return {**shown, "encoded": encoded, "sent": False}
-    outcome = await chain.submit(call, signer(run))
+    outcome = await chain.submit(call, key)
     if outcome.ok:
         say(run, f"    included in {outcome.block_hash}")
     else:

@@ -135,8 +135,7 @@ async def test_the_owners_walk_on_a_local_chain_is_sent_once(tmp_path: Path) -> 
         (created,) = await documents("create", *network)
         assert created["ok"]
         assert await documents("create", *network) == []
-        async with await Chain.open(network[1]) as facade:
-            (netuid,) = await facade.subnets_of(ss58("//Bob"))
+        (netuid,) = created["owned"]
         subnet = ["--netuid", str(netuid), *network]
         walk = [
             ["activate", *subnet],
