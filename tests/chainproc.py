@@ -50,8 +50,8 @@ class ChainProcess:
         """Start (again); the second time on the same port, with the same database."""
         self.process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "orchestra.devnet.chain", "--db", str(self.database), "--genesis", str(self.genesis),
-            "--port", str(self.port), *self.options,
-            stdout=asyncio.subprocess.PIPE, pass_fds=self.pass_fds,
+            "--port", str(self.port), "--tied-to-stdin", *self.options,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, pass_fds=self.pass_fds,
         )  # fmt: skip
         assert self.process.stdout is not None
         async with asyncio.timeout(START_DEADLINE):

@@ -375,7 +375,9 @@ def _decoded(module: str, function: str, params: dict[str, Any]) -> dict[str, An
 
 def _refused(error: PoolRejection) -> ExtrinsicResult:
     refusal = chain_error_from_substrate_request(error)
-    return ExtrinsicResult(success=False, message=refusal.message, error=refusal)
+    # The SDK's text for this one is general; the chain said which call or argument it means.
+    message = str(error) if refusal.name == "Call" else refusal.message
+    return ExtrinsicResult(success=False, message=message, error=refusal)
 
 
 def _report(found: dict[str, Any]) -> ExtrinsicResult:

@@ -371,6 +371,14 @@ async def test_sigterm_ends_it_cleanly(chain: ChainProcess) -> None:
         await waiting
 
 
+async def test_it_does_not_outlive_a_killed_parent(chain: ChainProcess) -> None:
+    assert chain.process is not None
+    assert chain.process.stdin is not None
+    chain.process.stdin.close()  # what the kernel does when the parent dies
+    async with asyncio.timeout(10):
+        assert await chain.process.wait() == 0
+
+
 async def test_one_database_one_chain_one_genesis(chain: ChainProcess) -> None:
     second = ChainProcess(chain.database, chain.genesis, chain.options)
     with pytest.raises(AssertionError, match="did not start"):

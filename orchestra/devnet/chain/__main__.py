@@ -1,7 +1,8 @@
 """`python -m orchestra.devnet.chain`: the local chain as a process.
 
 When it is ready it prints one JSON line, `{"port": ..., "genesis_hash": ...}`, and serves 127.0.0.1 until SIGTERM or
-SIGINT, after which it exits 0. Started again with the same database, it goes on where it was.
+SIGINT, after which it exits 0. Started again with the same database, it goes on where it was. A launcher that may be
+killed holds the process's standard input open and says `--tied-to-stdin`.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ def _arguments() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--finality-lag", type=int, default=0, help="blocks between head and finalised head")
     parser.add_argument(
+        "--tied-to-stdin", action="store_true", help="end when standard input closes, not to outlive a killed parent"
+    )
+    parser.add_argument(
         "--transaction-fd", type=int, help="descriptor that gets B and E around every write transaction"
     )
     return parser.parse_args()
@@ -75,6 +79,8 @@ async def _serve(store: Store, arguments: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    if arguments.tied_to_stdin:
+        loop.add_reader(sys.stdin.fileno(), _stop_at_end_of_input, loop, stop)
     runner = web.AppRunner(create_app(node), access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     try:
@@ -86,6 +92,12 @@ async def _serve(store: Store, arguments: argparse.Namespace) -> None:
             group.create_task(_cancel_after(stop, ticking))
     finally:
         await runner.cleanup()
+
+
+def _stop_at_end_of_input(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    if not os.read(sys.stdin.fileno(), 4096):
+        loop.remove_reader(sys.stdin.fileno())
+        stop.set()
 
 
 async def _cancel_after(stop: asyncio.Event, task: asyncio.Task[None]) -> None:
@@ -108,6 +120,11 @@ def main() -> int:
     except OSError as error:
         print(f"cannot listen on {HOST}:{arguments.port}: {error}", file=sys.stderr)
         return 2
+    except ExceptionGroup as group:
+        if not group.subgroup(sqlite3.Error):
+            raise
+        print(f"the chain stopped, {arguments.db} cannot be written: {group.exceptions[0]}", file=sys.stderr)
+        return 3
     finally:
         store.close()
     return 0
