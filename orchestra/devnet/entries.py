@@ -1,7 +1,7 @@
 """Ledger entries of the four local subnets: what the services do, as precisely as a caller needs it, and after a drift.
 
-The entries are data (`content/entries.json`), as every entry is; the wire schemas are those of the published facts where
-a service stands for a real subnet. `entry_after_drift` is what a service answers once its control port was told
+The entries are data (`content/entries.json`), as every entry is; the wire schemas are those of the published facts
+where a service stands for a real subnet. `entry_after_drift` is what a service answers once its control port was told
 `{"schema": "drifted"}`: the truth that a validator's canary waits for miners to notice.
 """
 

@@ -217,11 +217,15 @@ def _api_body(facts: SubnetFacts, api: Api) -> str:
     )
 
 
-def _capability_pages() -> Iterator[WebPage]:
+def _used() -> Iterator[tuple[str, str, list[SubnetFacts]]]:
+    """The capabilities that some subnet has: tag, meaning, members."""
     for tag, meaning in vocabulary().items():
-        members = [facts for facts in subnets() if tag in facts.capabilities]
-        if not members:
-            continue
+        if members := [facts for facts in subnets() if tag in facts.capabilities]:
+            yield tag, meaning, members
+
+
+def _capability_pages() -> Iterator[WebPage]:
+    for tag, meaning, members in _used():
         name = capability_name(tag)
         title = f"{name[0].upper()}{name[1:]} on Bittensor"
         rows = [(s.name, str(s.netuid), s.description, "yes" if s.public_api else "no") for s in members]
@@ -232,8 +236,7 @@ def _capability_pages() -> Iterator[WebPage]:
 
 def _capability_index() -> WebPage:
     entries = [
-        (f"{capability_name(tag)}: {meaning}", f"https://{HOST}/capability/{tag}")
-        for tag, meaning in vocabulary().items()
+        (f"{capability_name(tag)}: {meaning}", f"https://{HOST}/capability/{tag}") for tag, meaning, _ in _used()
     ]
     return _page("/capabilities", "Capabilities", markup.links(entries))
 

@@ -62,15 +62,15 @@ class Bm25Index:
 
     def search(self, query: str, *, start: int = 0, limit: int = 10) -> list[Hit]:
         """Best pages first, from `start` on. A query without a word to look for finds nothing."""
-        expression = match_expression(query)
-        if not expression:
+        terms = query_terms(query)
+        if not terms:
             return []
-        rows = self._db.execute(_SEARCH, (expression, limit, start)).fetchall()
+        rows = self._db.execute(_SEARCH, (" OR ".join(terms), limit, start)).fetchall()
         return [Hit(url, title, " ".join(snippet.split())) for url, title, snippet in rows]
 
 
-def match_expression(query: str) -> str:
-    """The FTS5 expression of a query; every word is quoted, so no query can be a syntax error."""
+def query_terms(query: str) -> list[str]:
+    """The FTS5 terms of a query; every one is quoted, so no query can be a syntax error."""
     terms: dict[str, None] = {}
     for word in _WORD.findall(query)[:MAX_WORDS]:
         parts = [part.lower() for part in _PART.findall(word)]
@@ -79,4 +79,4 @@ def match_expression(query: str) -> str:
         for part in parts:
             if part not in STOP_WORDS and (len(parts) == 1 or len(part) > 2):
                 terms[part] = None
-    return " OR ".join(f'"{term}"' for term in terms)
+    return [f'"{term}"' for term in terms]
