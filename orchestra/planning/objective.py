@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
 
 from orchestra.planning.entities import OPENERS, Entity, find_entities
@@ -43,6 +44,19 @@ _WITH = re.compile(
 )
 PRODUCT = re.compile(r"[a-z]+\d|\d+[a-z]|\d{3,}", re.IGNORECASE)
 """What a product's or a size's name looks like in one word: `A100`, `80GB`, `4090`."""
+_YEAR_OR_SN = re.compile(r"(?:19|20)\d\d|sn\d+", re.IGNORECASE)
+_SIGNS: dict[str, tuple[str, ...]] = {
+    "<": ("under", "below", "less than", "cheaper than", "before"),
+    "<=": ("at most", "up to", "no more than", "a maximum of"),
+    ">": ("over", "above", "more than", "greater than", "after"),
+    ">=": ("at least", "no less than", "a minimum of"),
+}
+_BOUND = re.compile(
+    r"(?P<before>(?:[\w-]+\s+){0,4})(?P<phrase>"
+    + "|".join(phrase for phrases in _SIGNS.values() for phrase in phrases)
+    + r")\s+(?P<currency>[$€£])?\s?(?P<number>\d+(?:,\d{3})*(?:\.\d+)?)(?:\s?(?P<unit>%|USD|EUR|dollars?|euros?))?",
+    re.IGNORECASE,
+)
 _ASKING = lexicon("asking")
 _READING_TALK = lexicon("reading_talk")
 _SERIES = re.compile(r"\bseries\s+(?:named\s+|called\s+)?([\w./:-]*\w)", re.IGNORECASE)
@@ -169,6 +183,53 @@ def constraints(objective: Objective) -> tuple[str, ...]:
             if 1 < len(words) <= 3:
                 found.setdefault("_".join(words))
     return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """`uptime of at least 99.9`: a metric, and what its number must be. `said` is the whole phrase."""
+
+    metric: str
+    sign: str
+    bound: Decimal
+    said: str
+
+    def holds(self, value: Decimal) -> bool:
+        match self.sign:
+            case "<":
+                return value < self.bound
+            case "<=":
+                return value <= self.bound
+            case ">":
+                return value > self.bound
+            case _:
+                return value >= self.bound
+
+
+def conditions(objective: Objective) -> tuple[Condition, ...]:
+    """The numeric conditions that an objective sets on what it asks for."""
+    found: list[Condition] = []
+    for clause in selecting(objective):
+        for match in _BOUND.finditer(clause.text):
+            sign = next(sign for sign, phrases in _SIGNS.items() if match["phrase"].lower() in phrases)
+            money = (match["unit"] or "%") != "%"
+            priced = match["currency"] or money or match["phrase"].lower() == "cheaper than"
+            before = [word for word in content_words(match["before"] or "") if not PRODUCT.search(word)]
+            metric = "price" if priced else "_".join(word.lower() for word in before[-1:])
+            if metric:
+                bound = Decimal(match["number"].replace(",", ""))
+                found.append(Condition(metric, sign, bound, match[0]))
+    return tuple(found)
+
+
+def product_words(objective: Objective) -> frozenset[str]:
+    """Words of an objective that look like a product or a size: `a100`, `80gb`, `4090`."""
+    joined = re.sub(r"\b(\d+)\s+(gb|tb|mb)\b", r"\1\2", objective.text, flags=re.IGNORECASE)
+    for condition in conditions(objective):
+        joined = joined.replace(condition.said, " ")
+    numbered = {str(entity.number) for entity in objective.entities}
+    found = {word.lower() for word in tokens(joined) if PRODUCT.search(word)}
+    return frozenset(word for word in found if word not in numbered and not _YEAR_OR_SN.fullmatch(word))
 
 
 def series_names(objective: Objective) -> tuple[str, ...]:

@@ -22,7 +22,9 @@ from orchestra.planning.objective import (
     PRODUCT,
     Clause,
     Objective,
+    conditions,
     constraints,
+    product_words,
     read,
     selecting,
     series_names,
@@ -169,6 +171,13 @@ class _Draft:
         if not fields:
             return {}
         fields.setdefault("name", "str")
+        for condition in conditions(self.objective):
+            fields.setdefault(condition.metric, "float")
+        numeric = [name for name, spec in fields.items() if spec in ("float", "int") and not _is_priced(name)]
+        for product in sorted(product_words(self.objective))[:2]:
+            fields |= {
+                f"{product}_{name}": "float" for name in numeric[:6] if name not in fields or fields[name] == "float"
+            }
         if any(_is_priced(name) and spec in ("float", "int", "str") for name, spec in fields.items()):
             fields.setdefault("pricing", "dict")
         if any(entity.number is not None for entity in self.objective.entities):

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from ledger.types import JSON
 from orchestra.planning.computed import Rule, metric_words
 from orchestra.planning.demands import Number
-from orchestra.planning.objective import Objective
+from orchestra.planning.objective import Objective, product_words
 from orchestra.planning.words import name_tokens, stem
 from orchestra.protocol import Derivation, Source
 from orchestra.schema import leaf_pointers
 from orchestra.synthesis.derivation import DerivationError, evaluate
-from orchestra.synthesis.lookup import product_words
 from orchestra.synthesis.numbers import first_number
 from orchestra.synthesis.rows import Row
 

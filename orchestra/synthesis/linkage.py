@@ -18,11 +18,11 @@ from rapidfuzz import fuzz
 
 from orchestra.planning.demands import Demand, identity
 from orchestra.planning.entities import Entity
-from orchestra.planning.objective import Objective, constraints, selecting, topic
+from orchestra.planning.objective import Objective, conditions, constraints, product_words, selecting, topic
 from orchestra.planning.vocabulary import concepts, concepts_in
 from orchestra.planning.words import contains_phrase, lexicon, name_tokens, stem, stems, tokens
 from orchestra.synthesis.evidence import Item
-from orchestra.synthesis.lookup import product_words, stated_words
+from orchestra.synthesis.lookup import stated_words
 from orchestra.synthesis.numbers import first_number
 from orchestra.synthesis.support import yes_or_no
 
@@ -32,15 +32,18 @@ _KINDS = frozenset(map(stem, lexicon("kinds")))
 _YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 _ID_KEYS = ("netuid", "id", "number", "subnet_id", "subnet_number", "uid")
 _NEARLY = 92
+_ALONE, _BESIDES, _UNNAMED = 0.6, 0.34, 0.75
+"""Shares of the asked words that must be shown: without a concept, beside one, and where the concept is not named."""
 
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """One thing with every item about it, the most trusted first."""
+    """One thing with every item about it, the most trusted first; `hits` are searches' words on pages of its name."""
 
     name: str
     items: tuple[Item, ...]
     entity: Entity | None = None
+    hits: tuple[str, ...] = ()
 
 
 def name_of(item: Item, demand: Demand | None = None) -> str:
@@ -147,12 +150,14 @@ def _core(name: str) -> tuple[str, ...]:
 # asked for by what they do -------------------------------------------------------------------------------------------
 
 
-def found_things(objective: Objective, items: Sequence[Item], demand: Demand) -> tuple[Thing, ...]:
+def found_things(
+    objective: Objective, items: Sequence[Item], demand: Demand, hits: Sequence[Item] = ()
+) -> tuple[Thing, ...]:
     """The things that show what the objective asks for, best first."""
     given = [item for item in items if item.given]
     if given:
         return tuple(_arranged(group, demand) for group in _groups(given, demand) or [given])
-    things = [_arranged(group, demand) for group in _groups(items, demand)]
+    things = [_arranged(group, demand, hits) for group in _groups(items, demand)]
     tests = _tests(objective)
     scored = [(score, thing) for thing in things if (score := _score(thing, tests)) > 0]
     scored.sort(key=lambda pair: (-pair[0], pair[1].items[0].order))
@@ -188,18 +193,24 @@ def _same(item: Item, name: str, number: int | None, other: Item, demand: Demand
     return bool(name) and same_name(name, name_of(other, demand))
 
 
-def _arranged(group: list[Item], demand: Demand) -> Thing:
+def _arranged(group: list[Item], demand: Demand, hits: Sequence[Item] = ()) -> Thing:
     ordered = sorted(group, key=lambda item: (not item.alone, -_year(item), item.order))
     name = next((name for item in ordered if (name := name_of(item, demand))), "")
-    return Thing(name, tuple(ordered))
+    entity = Entity(name)
+    titles = ((str(hit.record.get("title", "")), str(hit.record.get("snippet", ""))) for hit in hits)
+    told = tuple(dict.fromkeys(f"{title} . {snippet}" for title, snippet in titles if _mentions(title, entity)))
+    return Thing(name, tuple(ordered), hits=told)
 
 
 @dataclass(frozen=True, slots=True)
 class _Test:
-    """One reading of the objective: a thing passes that shows one of the concepts, and the words beyond them."""
+    """One reading of the objective: a thing passes that shows one of the `concepts` and enough of the `words` beyond
+    them, or nearly all of the words `spoken`.
+    """
 
     concepts: frozenset[str]
     words: frozenset[str]
+    spoken: frozenset[str]
     constraints: tuple[str, ...]
 
 
@@ -207,6 +218,7 @@ def _tests(objective: Objective) -> tuple[_Test, ...]:
     readings = objective.alternatives or (topic(objective, selecting(objective)),)
     keys = constraints(objective)
     demanded = {stem(word) for key in keys for word in name_tokens(key)}
+    demanded |= {stem(word) for condition in conditions(objective) for word in tokens(condition.said)}
     context = {stem(word) for name in objective.context for word in tokens(name)}
     return tuple(_test(" ".join(reading), keys, demanded | context) for reading in readings)
 
@@ -221,7 +233,8 @@ def _test(reading: str, keys: tuple[str, ...], aside: set[str]) -> _Test:
         if contains_phrase(words, phrase)
         for word in phrase
     }
-    return _Test(named, frozenset(words) - phrases - aside - _UNASKED, keys)
+    spoken = frozenset(words) - aside - _UNASKED
+    return _Test(named, spoken - phrases, spoken, keys)
 
 
 def _score(thing: Thing, tests: Iterable[_Test]) -> float:
@@ -229,31 +242,32 @@ def _score(thing: Thing, tests: Iterable[_Test]) -> float:
 
 
 def _passes(thing: Thing, test: _Test) -> float:
+    """0 for a thing that does not show what is asked, more the better it does."""
     if any(yes_or_no(str(item.record.get(key, ""))) is False for item in thing.items for key in test.constraints):
         return 0.0
     said = " . ".join([*(stated_words(item) for item in thing.items), *_described(thing)])
-    shown = _concepts_shown(thing, said) & test.concepts
-    if test.concepts and not shown:
-        return 0.0
-    words = frozenset(stems(said))
-    tagged = bool(_tags_stated(thing) & test.concepts)
-    share = len(test.words & words) / len(test.words) if test.words else 1.0
-    enough = tagged or share >= (0.34 if test.concepts else 0.6)
-    return (1.0 + share + 0.5 * len(shown)) if enough else 0.0
+    words, tags = frozenset(stems(said)), _tags_stated(thing)
+    if tags & test.concepts:
+        return 1.5 + _share(test.words, words)
+    if test.concepts and (tags or not concepts_in(said) & test.concepts):
+        return 0.0 if tags or _share(test.spoken, words) < _UNNAMED else _share(test.words, words)
+    share = _share(test.words, words)
+    return 1.0 + share if share >= (_BESIDES if test.concepts else _ALONE) else 0.0
+
+
+def _share(wanted: frozenset[str], said: frozenset[str]) -> float:
+    return len(wanted & said) / len(wanted) if wanted else 1.0
 
 
 def _described(thing: Thing) -> Iterable[str]:
+    yield from thing.hits
     for item in thing.items:
         yield item.title
         if item.alone:
             yield item.snippet
 
 
-def _concepts_shown(thing: Thing, said: str) -> frozenset[str]:
-    """By its stated capabilities where a record lists them in the vocabulary's words, else by anything it says."""
-    return _tags_stated(thing) or concepts_in(said)
-
-
 def _tags_stated(thing: Thing) -> frozenset[str]:
+    """The capabilities that a thing's records list in the vocabulary's own words."""
     stated = stems(" . ".join(str(item.record.get("capabilities", "")) for item in thing.items))
     return frozenset(name for name in concepts() if contains_phrase(stated, [stem(word) for word in name_tokens(name)]))

@@ -7,15 +7,14 @@ of the objective say which.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 from ledger.types import JSON
 from orchestra.planning.computed import is_price
 from orchestra.planning.demands import Demand, bare
-from orchestra.planning.objective import PRODUCT, Objective
-from orchestra.planning.words import name_tokens, stem, tokens
+from orchestra.planning.objective import PRODUCT, Objective, product_words
+from orchestra.planning.words import name_tokens
 from orchestra.schema import Enum, Field, ListOf, Record, Scalar, Shape
 from orchestra.synthesis.evidence import Item
 from orchestra.synthesis.fitting import Piece, Place, fit, joined
@@ -35,12 +34,6 @@ _FIXED: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def product_words(objective: Objective) -> frozenset[str]:
-    """Words of an objective that look like a product or a size: `A100`, `80GB`, `4090`."""
-    joined_units = re.sub(r"\b(\d+)\s+(gb|tb|mb)\b", r"\1\2", objective.text, flags=re.IGNORECASE)
-    return frozenset(word.lower() for word in tokens(joined_units) if PRODUCT.search(word))
-
-
 def find_field(item: Item, part: Field, demand: Demand, objective: Objective) -> Piece | None:
     """The field's value in an item, fitted, or None. The best matching key that gives a value wins."""
     place = Place(item.step, item.pointer, item.text)
@@ -48,7 +41,7 @@ def find_field(item: Item, part: Field, demand: Demand, objective: Objective) ->
     inner = bare(part.shape)
     if item.channel == "web" and (piece := _from_prices(item, name, inner, place, objective)):
         return piece
-    for key in _keys(item, name):
+    for key in [*_product_keys(item, name, inner, objective), *_keys(item, name)]:
         if piece := fit(item.record[key], part.shape, place.below(key)):
             return piece
     if isinstance(inner, Record):
@@ -57,6 +50,13 @@ def find_field(item: Item, part: Field, demand: Demand, objective: Objective) ->
         return _from_description(item, inner, place)
     measured = item.channel == "reading" and isinstance(inner, Scalar) and inner.kind in ("float", "int")
     return fit(item.record.get("value"), inner, place.below("value")) if measured else None
+
+
+def _product_keys(item: Item, name: str, shape: Shape, objective: Objective) -> list[str]:
+    """Keys that hold the field for the product asked about: `h100_spot` for `spot`."""
+    if not isinstance(shape, Scalar) or shape.kind not in ("float", "int"):
+        return []
+    return [key for product in sorted(product_words(objective)) if (key := f"{product}_{name}") in item.record]
 
 
 def _keys(item: Item, name: str) -> list[str]:
@@ -128,7 +128,3 @@ def _strings(value: JSON) -> Iterator[str]:
     elif isinstance(value, list):
         for part in value:
             yield from _strings(part)
-
-
-def stems_of(item: Item) -> frozenset[str]:
-    return frozenset(stem(word) for word in tokens(stated_words(item)))

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestra.planning.demands import Demand, bare, identity
 from orchestra.planning.entities import Entity
-from orchestra.planning.objective import Objective, selecting, topic
+from orchestra.planning.objective import Objective, conditions, selecting, topic
 from orchestra.planning.words import lexicon, stem, stems
 from orchestra.protocol import Source
-from orchestra.schema import Field, is_free_text
+from orchestra.schema import Field, Scalar, is_free_text
 from orchestra.synthesis.evidence import Item
 from orchestra.synthesis.fitting import Piece, joined
 from orchestra.synthesis.linkage import Thing, found_things, name_of, named_things, same_name
 from orchestra.synthesis.lookup import find_field, stated_words
+from orchestra.synthesis.numbers import first_number
 from orchestra.synthesis.support import normalised, supports
 
 MAX_ROWS = 50
@@ -37,19 +38,31 @@ class Row:
 def rows_of(demand: Demand, objective: Objective, items: Sequence[Item]) -> tuple[Row, ...]:
     """The rows of a demand: for things asked by name in that order, else best first."""
     own = [item for item in items if item.channel == demand.channel]
-    make: Callable[[Demand, Objective, Sequence[Item]], Iterator[Row]] = _linked if demand.channel == "web" else _listed
-    return tuple(make(demand, objective, own))[:MAX_ROWS]
+    hits = [item for item in items if item.channel == "pages"]
+    rows = _linked(demand, objective, own, hits) if demand.channel == "web" else _listed(demand, objective, own)
+    return tuple(rows)[:MAX_ROWS]
 
 
-def _linked(demand: Demand, objective: Objective, items: Sequence[Item]) -> Iterator[Row]:
+def _linked(demand: Demand, objective: Objective, items: Sequence[Item], hits: Sequence[Item]) -> Iterator[Row]:
     if demand.entity or objective.entities:
-        for thing in named_things(objective, items, demand):
-            if (row := _row(thing, demand, objective)) and _says_more(row, demand):
-                yield row
-        return
-    for thing in found_things(objective, items, demand):
-        if (row := _row(thing, demand, objective)) and _answers(row, demand):
+        things, holds = named_things(objective, items, demand), _says_more
+    else:
+        things, holds = found_things(objective, items, demand, hits), _answers
+    for thing in things:
+        row = _row(thing, demand, objective)
+        if row and holds(row, demand) and _meets(thing, demand, objective):
             yield row
+
+
+def _meets(thing: Thing, demand: Demand, objective: Objective) -> bool:
+    """Every numeric condition of the objective is shown to hold."""
+    for condition in conditions(objective):
+        field = Field(condition.metric, Scalar("float"))
+        found = (find_field(item, field, demand, objective) for item in thing.items)
+        value = next((first_number(piece.value) for piece in found if piece), None)
+        if value is None or not condition.holds(value):
+            return False
+    return True
 
 
 def _row(thing: Thing, demand: Demand, objective: Objective) -> Row | None:
