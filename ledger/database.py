@@ -6,6 +6,7 @@ transactions that take the write lock at once instead of failing half-way. Reade
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,17 @@ def sqlite_url(path: Path) -> str:
     return f"sqlite+aiosqlite:///{path}"
 
 
-async def open_engine(url: str, metadata: MetaData) -> AsyncEngine:
+Marker = Callable[[bool], None]
+"""Told True when a write transaction begins and False when it has ended: how a test knows where a kill landed."""
+
+
+async def open_engine(url: str, metadata: MetaData, *, marker: Marker | None = None) -> AsyncEngine:
     """Connect and create the tables that are missing. The caller owns the engine and calls `dispose`."""
     engine = create_async_engine(url)
     if engine.dialect.name == "sqlite":
         _tune_sqlite(engine)
+    if marker is not None:
+        _mark_writes(engine, marker)
     try:
         async with engine.begin() as connection:
             await connection.run_sync(metadata.create_all)
@@ -35,6 +42,20 @@ async def open_engine(url: str, metadata: MetaData) -> AsyncEngine:
 def reading(engine: AsyncEngine) -> AsyncConnection:
     """A connection for reading only: `async with reading(engine) as connection`."""
     return engine.execution_options(read_only=True).connect()
+
+
+def _mark_writes(engine: AsyncEngine, marker: Marker) -> None:
+    def began(connection: Any) -> None:
+        if not connection.get_execution_options().get("read_only", False):
+            marker(True)
+
+    def ended(connection: Any) -> None:
+        if not connection.get_execution_options().get("read_only", False):
+            marker(False)
+
+    event.listen(engine.sync_engine, "begin", began)
+    event.listen(engine.sync_engine, "commit", ended)
+    event.listen(engine.sync_engine, "rollback", ended)
 
 
 def _tune_sqlite(engine: AsyncEngine) -> None:

@@ -20,6 +20,7 @@ from typing import Annotated
 import typer
 
 from neurons.running import Neuron, announce, log_to_stderr, one_line_errors, started, until_stopped
+from orchestra import flags
 from orchestra import settings as options
 from orchestra.execution import SubnetCaller
 from orchestra.mining.api import create_app
@@ -40,23 +41,23 @@ def command(caller_of: Callable[[Neuron], SubnetCaller]) -> Callable[..., None]:
     """The command line of a miner that reaches subnets through `caller_of` its parts."""
 
     def main(
-        netuid: options.Netuid = 2,
+        netuid: flags.Netuid = 2,
         network: Network = "finney",
         wallet_name: WalletName = "default",
         wallet_hotkey: WalletHotkey = "default",
         wallet_path: WalletPath = "~/.bittensor/wallets",
-        axon_ip: options.AxonIp = options.EVERY_ADDRESS,
-        axon_external_ip: options.AxonExternalIp = "",
-        axon_port: options.AxonPort = 8091,
-        data: options.DataDir = None,
-        ledger_seed: options.LedgerSeed = None,
-        ledger_committer: options.LedgerCommitter = "",
-        ledger_follow: options.LedgerFollow = True,
-        keys: options.KeysFile = None,
-        tao_usd: options.TaoUsd = options.DEFAULT_TAO_USD,
-        min_stake: options.MinStake = options.DEFAULT_MIN_STAKE,
+        axon_ip: flags.AxonIp = flags.EVERY_ADDRESS,
+        axon_external_ip: flags.AxonExternalIp = "",
+        axon_port: flags.AxonPort = 8091,
+        data: flags.DataDir = None,
+        ledger_seed: flags.LedgerSeed = None,
+        ledger_committer: flags.LedgerCommitter = "",
+        ledger_follow: flags.LedgerFollow = True,
+        keys: flags.KeysFile = None,
+        tao_usd: flags.TaoUsd = flags.DEFAULT_TAO_USD,
+        min_stake: flags.MinStake = flags.DEFAULT_MIN_STAKE,
         most_at_once: MostAtOnce = 8,
-        debug: options.Debug = False,
+        debug: flags.Debug = False,
     ) -> None:
         """Mine on Orchestra: answer objectives through the other subnets, with proof."""
         log_to_stderr(debug=debug)

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 from ledger.database import sqlite_url
 from ledger.entry import SubnetEntry
 from neurons.running import Neuron, announce, log_to_stderr, one_line_errors, started, until_stopped
+from orchestra import flags
 from orchestra import settings as options
 from orchestra.chain import verify_signature
 from orchestra.chain.watch import Sight
@@ -53,25 +54,25 @@ MaxCost = Annotated[str, typer.Option("--challenge.max-cost", help="Most a miner
 
 
 def main(
-    netuid: options.Netuid = 2,
+    netuid: flags.Netuid = 2,
     network: Network = "finney",
     wallet_name: WalletName = "default",
     wallet_hotkey: WalletHotkey = "default",
     wallet_path: WalletPath = "~/.bittensor/wallets",
-    axon_ip: options.AxonIp = options.EVERY_ADDRESS,
-    axon_external_ip: options.AxonExternalIp = "",
-    axon_port: options.AxonPort = 8092,
-    data: options.DataDir = None,
-    ledger_seed: options.LedgerSeed = None,
-    ledger_committer: options.LedgerCommitter = "",
-    ledger_follow: options.LedgerFollow = True,
-    keys: options.KeysFile = None,
-    tao_usd: options.TaoUsd = options.DEFAULT_TAO_USD,
-    min_stake: options.MinStake = options.DEFAULT_MIN_STAKE,
+    axon_ip: flags.AxonIp = flags.EVERY_ADDRESS,
+    axon_external_ip: flags.AxonExternalIp = "",
+    axon_port: flags.AxonPort = 8092,
+    data: flags.DataDir = None,
+    ledger_seed: flags.LedgerSeed = None,
+    ledger_committer: flags.LedgerCommitter = "",
+    ledger_follow: flags.LedgerFollow = True,
+    keys: flags.KeysFile = None,
+    tao_usd: flags.TaoUsd = flags.DEFAULT_TAO_USD,
+    min_stake: flags.MinStake = flags.DEFAULT_MIN_STAKE,
     gateway_port: GatewayPort = -1,
     canary_control: CanaryControl = "",
     max_cost: MaxCost = "0.01",
-    debug: options.Debug = False,
+    debug: flags.Debug = False,
 ) -> None:
     """Validate on Orchestra: challenge miners, audit their proofs, score them, set weights."""
     log_to_stderr(debug=debug)

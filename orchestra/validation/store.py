@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from ledger.database import open_engine, reading
+from ledger.database import Marker, open_engine, reading
 from orchestra.validation.components import ScoreEvent
 
 metadata = MetaData()
@@ -122,8 +122,9 @@ class ValidationStore:
         self._engine = engine
 
     @classmethod
-    async def open(cls, url: str) -> Self:
-        return cls(await open_engine(url, metadata))
+    async def open(cls, url: str, *, marker: Marker | None = None) -> Self:
+        """Connect and create what is missing; `marker` hears of every write transaction."""
+        return cls(await open_engine(url, metadata, marker=marker))
 
     async def close(self) -> None:
         await self._engine.dispose()
