@@ -4,8 +4,8 @@
     answer = client.run("Research cloud GPU pricing ...", {"competitors": [{"name": "str", "pricing": "dict"}]})
     answer.competitors[0].name
 
-Every method exists twice: `run` waits, `arun` is awaited; `astream` tells what happens meanwhile. The answer's fields are those of the target_schema; where the
-network could not fill one it is None, and `answer.gaps` says why.
+Every method exists twice: `run` waits, `arun` is awaited; `astream` tells what happens meanwhile. The answer's fields
+are those of the target_schema; where the network could not fill one it is None, and `answer.gaps` says why.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Client:
             orchestra.schema.TargetSchemaError: the target_schema is not one; nothing was sent.
             OrchestraError: no answer.
         """
-        request, schema = _request(objective, target_schema, deadline_ms, max_cost_tao)
+        request, schema = build_request(objective, target_schema, deadline_ms, max_cost_tao)
         body = await self._call("POST", "/v1/objectives", request.model_dump_json().encode(), deadline_ms / 1000)
         return self._answer(self._read(body), schema)
 
@@ -116,7 +116,7 @@ class Client:
             orchestra.schema.TargetSchemaError: the target_schema is not one; nothing was sent.
             OrchestraError: no answer.
         """
-        request, schema = _request(objective, target_schema, deadline_ms, max_cost_tao)
+        request, schema = build_request(objective, target_schema, deadline_ms, max_cost_tao)
         async with aclosing(self._lines(request.model_dump_json().encode(), deadline_ms / 1000)) as lines:
             async for line in lines:
                 fields = self._read(line)
@@ -203,9 +203,14 @@ class Client:
         return OrchestraError(f"{self.gateway} answers in another form: {first_fault(error)}", code="bad_answer")
 
 
-def _request(
+def build_request(
     objective: str, target_schema: Mapping[str, Any], deadline_ms: int, max_cost_tao: str
 ) -> tuple[ObjectiveRequest, TargetSchema]:
+    """The request and its schema, checked before anything is sent.
+
+    Raises:
+        orchestra.schema.TargetSchemaError, OrchestraError: what does not fit, by name.
+    """
     schema = TargetSchema.parse(target_schema)
     try:
         request = ObjectiveRequest(
