@@ -97,7 +97,8 @@ async def validate(settings: options.NeuronSettings, *, gateway_port: int, canar
     """Run one validator until it is told to stop."""
     async with AsyncExitStack() as stack:
         neuron = await stack.enter_async_context(started(settings))
-        store = await stack.enter_async_context(await ValidationStore.open(sqlite_url(settings.database("validation"))))
+        url = sqlite_url(settings.database("validation"))
+        store = await stack.enter_async_context(await ValidationStore.open(url, marker=options.transaction_marker()))
         await neuron.watch.refresh()
         validator = build(neuron, store, max_cost)
         if canary_control:

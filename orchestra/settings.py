@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,16 @@ def is_local(network: str) -> bool:
 def data_folder(given: Path | None, *, network: str, netuid: int, hotkey: str) -> Path:
     """Where a neuron keeps its state: one folder for every network, subnet and hotkey, so that none share a file."""
     return given or Path.home() / ".orchestra" / network.replace(":", "-").replace("/", "_") / str(netuid) / hotkey
+
+
+def transaction_marker(environment: Mapping[str, str] = os.environ) -> Callable[[bool], None] | None:
+    """For tests that kill: writes B and E to the descriptor in `ORCHESTRA_TRANSACTION_FD` around write transactions."""
+    descriptor = environment.get("ORCHESTRA_TRANSACTION_FD", "")
+    return partial(_mark, int(descriptor)) if descriptor.isdigit() else None
+
+
+def _mark(descriptor: int, active: bool) -> None:
+    os.write(descriptor, b"B" if active else b"E")
 
 
 def read_rate(text: str) -> Decimal:

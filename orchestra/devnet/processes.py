@@ -34,6 +34,7 @@ class Child:
     name: str
     argv: tuple[str, ...]
     environment: Mapping[str, str]
+    inherit: tuple[int, ...]
     log: Path
     process: asyncio.subprocess.Process
     ready: dict[str, Any]
@@ -85,23 +86,29 @@ class Processes:
         arguments: Sequence[str],
         *,
         environment: Mapping[str, str] | None = None,
+        inherit: Sequence[int] = (),
         timeout_s: float = READY_TIMEOUT_S,
     ) -> Child:
-        """Start `python -m module` and wait for its JSON line.
+        """Start `python -m module` and wait for its JSON line. It also gets the descriptors in `inherit`.
 
         Raises:
             ProcessFailed: it ended, or said nothing in time.
         """
         argv = (sys.executable, "-m", module, *arguments)
-        return await self._launch(name, argv, {**_inherited(), **(environment or {})}, timeout_s)
+        return await self._launch(name, argv, {**_inherited(), **(environment or {})}, tuple(inherit), timeout_s)
 
     async def restart(self, name: str, *, timeout_s: float = READY_TIMEOUT_S) -> Child:
         """Start a child again as it was started before; the old process must have ended."""
         old = self.children[name]
-        return await self._launch(name, old.argv, old.environment, timeout_s)
+        return await self._launch(name, old.argv, old.environment, old.inherit, timeout_s)
 
     async def _launch(
-        self, name: str, argv: tuple[str, ...], environment: Mapping[str, str], timeout_s: float
+        self,
+        name: str,
+        argv: tuple[str, ...],
+        environment: Mapping[str, str],
+        inherit: tuple[int, ...],
+        timeout_s: float,
     ) -> Child:
         self.logs.mkdir(parents=True, exist_ok=True)
         path = self.logs / f"{name}.log"
@@ -113,9 +120,10 @@ class Processes:
                 stderr=log,
                 env=dict(environment),
                 start_new_session=True,
+                pass_fds=inherit,
                 preexec_fn=_die_with_parent,
             )
-        child = Child(name, argv, environment, path, process, {})
+        child = Child(name, argv, environment, inherit, path, process, {})
         self.children[name] = child
         try:
             async with asyncio.timeout(timeout_s):
