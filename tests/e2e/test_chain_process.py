@@ -414,7 +414,10 @@ async def test_the_server_bounds_what_it_reads(chain: ChainProcess) -> None:
         for body in (b"", b"[]", b"{", b'{"method": "no"}', b"[" * 100_000, b'{"method": "query", "params": {}}',
                      b'{"method": "submit", "params": {"extrinsic": {"module": 1}}}',
                      b'{"method": "query", "params": {"pallet": "SubtensorModule", "item": "Tempo", "keys": [[]]}}',
-                     b'{"method": "step", "params": {"count": 1e99}}'):  # fmt: skip
+                     b'{"method": "step", "params": {"count": 1e99}}',
+                     b'{"method": "step", "params": {"count": Infinity}}',
+                     b'{"method": "block_hash", "params": {"number": 99999999999999999999}}',
+                     b'{"method": "info", "params": ' + b'{"x":' * 900 + b"1" + b"}" * 901):  # fmt: skip
             status, text = await post(body)
             assert (status, '"bad-request"' in text) == (200, True), body[:60]
         status, text = await post(b'{"method": "query", "params": {"pallet": "Local", "item": "Spec", "keys": []}}')

@@ -16,7 +16,7 @@ from orchestra.devnet.chain import errors, node, store, views
 from orchestra.devnet.chain.address import is_address
 from orchestra.devnet.chain.errors import PoolError
 from orchestra.devnet.chain.extrinsic import Extrinsic, Malformed, payload, signature_bytes
-from orchestra.devnet.chain.genesis import Genesis
+from orchestra.devnet.chain.genesis import Genesis, build
 from orchestra.devnet.chain.items import ALL, Subtensor
 from orchestra.devnet.chain.node import Discarded, Node, NoSuchBlock, Settings
 from orchestra.devnet.chain.runtime import Runtime
@@ -114,6 +114,25 @@ def test_addresses() -> None:
 def test_a_genesis_file_is_checked(document: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Genesis.model_validate(document)
+
+
+def seated(*pairs: tuple[str, str], **rules: Any) -> dict[str, Any]:
+    neurons = [{"hotkey": ss58(hot), "coldkey": ss58(cold)} for hot, cold in pairs]
+    return {"netuid": 2, "owner_coldkey": ALICE, "owner_hotkey": BOB, "neurons": neurons, "hyperparameters": rules}
+
+
+@pytest.mark.parametrize(
+    ("subnets", "rule"),
+    [
+        ([seated(("//a", "//x"), ("//a", "//x"))], "HotKeyAlreadyRegisteredInSubNet"),
+        ([seated(("//a", "//x"), ("//Bob", "//x"))], "NonAssociatedColdKey"),
+        ([seated(("//a", "//x"), ("//b", "//x"), max_allowed_uids=1)], "NoNeuronIdAvailable"),
+        ([seated(), seated()], "netuid 2 twice"),
+    ],
+)
+def test_a_genesis_keeps_the_chains_rules(subnets: list[dict[str, Any]], rule: str) -> None:
+    with pytest.raises(ValueError, match=rule):
+        build(Genesis.model_validate({"subnets": subnets}))
 
 
 def test_a_genesis_may_write_rao_as_text() -> None:

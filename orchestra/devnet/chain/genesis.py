@@ -34,6 +34,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from orchestra.devnet.chain import accounts, networks, registry, stake
 from orchestra.devnet.chain.address import is_address
+from orchestra.devnet.chain.errors import DispatchError, ensure
 from orchestra.devnet.chain.items import Item, Local, Subtensor, System, Timestamp
 from orchestra.devnet.chain.state import Changes, History, State
 from orchestra.devnet.chain.wire import digest
@@ -113,7 +114,14 @@ IDENTITY_FIELDS = (
 
 
 def build(genesis: Genesis) -> Changes:
-    """Block 0: every entry that exists before the first block."""
+    """Block 0: every entry that exists before the first block. Raises ValueError for a state no chain could be in."""
+    try:
+        return _build(genesis)
+    except DispatchError as error:
+        raise ValueError(f"the genesis breaks a rule of the chain: {error.name}") from None
+
+
+def _build(genesis: Genesis) -> Changes:
     state = State(History(), 0)
     with state.layer() as changes:
         state.put(Local.Spec, genesis.chain.model_dump(mode="json"))
@@ -151,10 +159,12 @@ def _add_root(state: State) -> None:
 
 def _add_subnet(state: State, subnet: SubnetGenesis) -> None:
     netuid = subnet.netuid
+    ensure(not networks.exists(state, netuid), f"netuid {netuid} twice")
     registry.claim_hotkey(state, subnet.owner_hotkey, subnet.owner_coldkey)
     networks.add(state, netuid, subnet.owner_coldkey, subnet.owner_hotkey, 0, dict(subnet.hyperparameters))
     for neuron in subnet.neurons:
         registry.claim_hotkey(state, neuron.hotkey, neuron.coldkey)
+        ensure(state.get(Subtensor.Uids, netuid, neuron.hotkey) is None, "HotKeyAlreadyRegisteredInSubNet")
         uid = registry.register(state, netuid, neuron.hotkey, 0)
         registry.set_at(state, Subtensor.ValidatorPermit, netuid, uid, neuron.permit)
         if neuron.stake_rao:

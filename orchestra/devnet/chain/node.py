@@ -157,6 +157,7 @@ class Node:
     async def step(self, count: int) -> int:
         for _ in range(count):
             await self.produce()
+            await asyncio.sleep(0)
         return self.store.number
 
     def set_block_time(self, seconds: float) -> None:
@@ -167,7 +168,7 @@ class Node:
         """Make blocks on time until cancelled. Raises what the disk raised: no commit, no chain."""
         loop = asyncio.get_running_loop()
         due = loop.time()
-        while True:
+        while self._failure is None:
             interval = self.settings.block_time
             due = max(due + interval, loop.time())
             self._retimed.clear()
@@ -175,10 +176,9 @@ class Node:
                 async with asyncio.timeout_at(due if interval > 0 else None):
                     await self._retimed.wait()
                 due = loop.time()
-                if self._failure is not None:
-                    raise self._failure
             except TimeoutError:
                 await self.produce()
+        raise self._failure
 
 
 def describe(included: Included, events: list[dict[str, Any]]) -> dict[str, Any]:

@@ -51,7 +51,7 @@ async def _handle(request: web.Request) -> web.Response:
         return _failure("discarded", str(error))
     except NoSuchBlock as error:
         return _failure("block", str(error))
-    except (BadRequest, Malformed, KeyError, TypeError, ValueError) as error:
+    except (BadRequest, Malformed, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         return _failure("bad-request", f"{type(error).__name__}: {error}")
     return web.Response(text=dumps({"result": result}), content_type="application/json")
 
