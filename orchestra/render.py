@@ -9,31 +9,36 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, cast
 
+from rich import box
 from rich.console import Group, RenderableType
 from rich.json import JSON
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from ledger.types import RAO_PER_TAO
 from orchestra.money import tao
 from orchestra.schema import PointerError, resolve_pointer
 
 Document = Mapping[str, Any]
 
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_SHORT = {
+_HEADS = {
     "hash_verification": "hash",
-    "schema_compliance": "schema",
-    "completeness": "complete",
-    "routing": "routing",
-    "latency": "in time",
-    "update_accuracy": "accuracy",
-    "discovery": "discovery",
+    "schema_compliance": "schem",
+    "completeness": "compl",
+    "routing": "route",
+    "latency": "time",
+    "update_accuracy": "accur",
+    "discovery": "disco",
     "freshness": "fresh",
-    "coverage": "coverage",
+    "coverage": "cover",
 }
+_WHOLE = frozenset({"step", "subnet", "latency", "cost", "proof", "miner", "neuron", "total", "stake", "role"})
+"""Columns whose cells stay on one line."""
 MOST_TEXT = 300
 
 
@@ -46,6 +51,7 @@ def plain(text: object, most: int = MOST_TEXT) -> str:
 def result_panel(document: Document) -> Panel:
     """The result as JSON, with what it took below: who answered, cost, time, verdict."""
     body = JSON(plain(json.dumps(document["result"], ensure_ascii=False), 1 << 20), indent=2)
+    body.text.no_wrap, body.text.overflow = False, "fold"
     complete = document["status"] == "complete"
     verdict = str(document["verification"]["verdict"])
     cost, seconds = document["cost_tao"], int(document["latency_ms"]) / 1000
@@ -132,11 +138,13 @@ def _value(result: Document, pointer: str) -> str:
 
 
 def scores_table(scores: Sequence[Document], names: Mapping[str, str] | None = None) -> Table:
-    """A row for every miner, a column for every component with its weight; `-` where there is no evidence yet."""
+    """A row for every miner, a column for every component; `-` where there is no evidence yet.
+
+    The total is the sum of what each component is worth (`component_weights` in the status) times its value.
+    """
     parts: list[str] = list(scores[0]["components"]) if scores else []
-    table = _table("scores by component", "miner", *(_SHORT.get(part, part) for part in parts), "total")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    heads = [_HEADS.get(part, part) for part in parts]
+    table = _table("scores by component", "miner", *heads, "total", right=(*heads, "total"))
     for score in scores:
         refuted = bool(score["refuted"])
         table.add_row(
@@ -173,7 +181,7 @@ def weights_table(
             str(neuron["uid"]),
             Text(_name(neuron["hotkey"], names)),
             plain(neuron["role"]),
-            tao(neuron["stake_rao"]),
+            f"{Decimal(neuron['stake_rao']) / RAO_PER_TAO:,.2f}",
             "" if judges else f"{weights.get(str(neuron['hotkey']), 0.0):.3f}",
             f"{neuron['incentive']:.3f}",
             f"{neuron['dividends']:.3f}",
@@ -195,7 +203,7 @@ def attempts_table(attempts: Sequence[Document]) -> Table:
 def short(text: str) -> str:
     """A hash or address that one can still tell from another."""
     shown = plain(text)
-    return shown if len(shown) <= 14 else f"{shown[:8]}…{shown[-4:]}"
+    return shown if len(shown) <= 12 else f"{shown[:6]}…{shown[-4:]}"
 
 
 def _name(hotkey: str, names: Mapping[str, str] | None) -> str:
@@ -203,7 +211,19 @@ def _name(hotkey: str, names: Mapping[str, str] | None) -> str:
 
 
 def _table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="dim")
+    """Narrow: it has to fit into 80 columns, with a blank between two."""
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        header_style="dim",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+    )
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        table.add_column(
+            column, justify="right" if column in right else "left", overflow="fold", no_wrap=column in _WHOLE
+        )
     return table
