@@ -16,7 +16,7 @@ from starlette.types import Scope
 
 from ledger.canonical import canonical, sha256
 from ledger.types import Signer
-from orchestra.devnet.subnets.crawler import Crawler, Fetched, PageUnavailable
+from orchestra.devnet.subnets.crawler import Fetched, Fetcher, PageUnavailable
 from orchestra.devnet.subnets.faults import Faults
 from orchestra.devnet.subnets.readings import find_series, reading
 from orchestra.devnet.subnets.vectors import VectorIndex
@@ -88,7 +88,7 @@ def receipt(
 
 def create_app(
     index: VectorIndex,
-    crawler: Crawler,
+    crawler: Fetcher,
     faults: Faults,
     signer: Signer,
     signed: SignedRequests,

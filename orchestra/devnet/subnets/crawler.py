@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 from urllib.parse import quote, urlsplit
 
 import aiohttp
@@ -28,6 +28,12 @@ class Fetched:
     url: str
     text: str
     media_type: str
+
+
+class Fetcher(Protocol):
+    """What a service needs of a crawler."""
+
+    async def fetch(self, url: str) -> Fetched: ...
 
 
 class Crawler:

@@ -19,7 +19,7 @@ from starlette.types import Scope
 
 from ledger.canonical import StrictJSONError, as_object, parse_strict
 from orchestra.devnet.subnets.bm25 import Bm25Index
-from orchestra.devnet.subnets.crawler import Crawler, Fetched, PageUnavailable
+from orchestra.devnet.subnets.crawler import Fetched, Fetcher, PageUnavailable
 from orchestra.devnet.subnets.faults import Faults
 from orchestra.devnet.subnets.keys import Keys, Standing, fingerprint
 from orchestra.synthesis.extraction import extract_records
@@ -54,7 +54,7 @@ def caller(scope: Scope) -> str:
     return fingerprint(_key(scope)) if _key(scope) else "anonymous"
 
 
-def create_app(index: Bm25Index, crawler: Crawler, keys: Keys, faults: Faults) -> Starlette:
+def create_app(index: Bm25Index, crawler: Fetcher, keys: Keys, faults: Faults) -> Starlette:
     """The service over an index, a crawler and its customers."""
     service = _Desearch(index, crawler, keys, faults)
     return Starlette(
@@ -78,7 +78,7 @@ Handler = Callable[[Request], Awaitable[tuple[Response, str, int, Decimal]]]
 
 
 class _Desearch:
-    def __init__(self, index: Bm25Index, crawler: Crawler, keys: Keys, faults: Faults) -> None:
+    def __init__(self, index: Bm25Index, crawler: Fetcher, keys: Keys, faults: Faults) -> None:
         self._index = index
         self._crawler = crawler
         self._keys = keys

@@ -30,6 +30,7 @@ from orchestra.transport.receive import read_bounded
 GARBAGE = b'\x1f\x00{"data": [[[<html>upstream connect error'
 MAX_CALLS = 1_000
 MAX_BODY = 1 << 20
+HANG_LIMIT_S = 300.0
 _BIND_ATTEMPTS = 100
 _BIND_PAUSE_S = 0.05
 
@@ -102,8 +103,8 @@ class Faults:
         return faulty
 
     async def _serve(self, app: ASGIApp, call: _Call, number: int) -> None:
-        while self.control.outage == "hang":
-            await self._changed.wait()
+        if self.control.outage == "hang" and not await self._woken():
+            return
         if self.control.latency_ms:
             await self._sleep(self.control.latency_ms / 1000)
         if self.control.outage == "garbage":
@@ -112,6 +113,16 @@ class Faults:
             await self._error(self.control.error_status)(call.scope, call.receive, call.send)
         else:
             await app(call.scope, call.receive, call.send)
+
+    async def _woken(self) -> bool:
+        """Hang until the state allows answers; False when the caller must have given up long ago."""
+        try:
+            async with asyncio.timeout(HANG_LIMIT_S):
+                while self.control.outage == "hang":
+                    await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def _fails(self, number: int) -> bool:
         return random.Random(f"{self.control.seed}:{number}").random() < self.control.error_rate

@@ -18,7 +18,7 @@ from orchestra.devnet.subnets.vectors import terms
 
 MAX_SENTENCES = 400
 DEFAULT_SENTENCES = 5
-_QUERY, _CENTROID, _PLACE, _NOVELTY = 0.6, 0.3, 0.1, 0.35
+_QUERY, _CENTROID, _PLACE, _NOVELTY = 0.6, 0.3, 0.1, 0.45
 _BOUNDARY = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"“#])|\n+")
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _MARKS = re.compile(r"^(?:#{1,6}|[-*•])\s+")
@@ -103,7 +103,7 @@ def _rank(instructions: str, sentences: Sequence[str]) -> list[int]:
     centroid = _unit(sum(counts, Counter[str]()), idf)
     worth = [
         _QUERY * _cosine(query, vector) + _CENTROID * _cosine(centroid, vector) + _PLACE / (1 + number / 4)
-        if sum(counts[number].values()) > 2
+        if sum(counts[number].values()) > 1
         else 0.0
         for number, vector in enumerate(vectors)
     ]
