@@ -285,24 +285,27 @@ async def _execute(run: Run, steps: Steps, check: Check | None) -> list[dict[str
 
 async def one(run: Run, chain: Chain, call: Call, key: Signer | None) -> dict[str, Any]:
     """Show one call, and send it when there is a key to sign it with (a dry run has none)."""
-    shown: dict[str, Any] = {
-        "call": f"{call.pallet}.{call.function}",
-        "args": {k: readable(v) for k, v in call.args.items()},
-    }
-    encoded = await chain.encode(call)
-    say(run, f"{'would send' if key is None else 'sending'}  {shown['call']}")
-    for key, value in shown["args"].items():
-        say(run, f"    {key} = {json.dumps(value, ensure_ascii=False)}")
-    say(run, f"    encoded {encoded or '(this chain has no metadata to encode with)'}")
+    shown = await show(run, chain, call)
     if key is None:
-        return {**shown, "encoded": encoded, "sent": False}
+        return {**shown, "sent": False}
     outcome = await chain.submit(call, key)
     if outcome.ok:
         say(run, f"    included in {outcome.block_hash}")
     else:
         say(run, f"    refused ({outcome.code}): {outcome.message}. {outcome.remediation or ''} Then run this again.")
-    result = {"ok": outcome.ok, "code": outcome.code, "message": outcome.message}
-    return {**shown, "encoded": encoded, "sent": True, **result}
+    return {**shown, "sent": True, "ok": outcome.ok, "code": outcome.code, "message": outcome.message}
+
+
+async def show(run: Run, chain: Chain, call: Call) -> dict[str, Any]:
+    """Print a call with its arguments and, where the chain has metadata, its encoding."""
+    name = f"{call.pallet}.{call.function}"
+    arguments = {argument: readable(value) for argument, value in call.args.items()}
+    encoded = await chain.encode(call)
+    say(run, f"{'would send' if run.dry_run else 'sending'}  {name}")
+    for argument, value in arguments.items():
+        say(run, f"    {argument} = {json.dumps(value, ensure_ascii=False)}")
+    say(run, f"    encoded {encoded or '(this chain has no metadata to encode with)'}")
+    return {"call": name, "args": arguments, "encoded": encoded}
 
 
 async def refuse_finney(run: Run, chain: Chain) -> None:

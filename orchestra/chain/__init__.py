@@ -21,9 +21,10 @@ from orchestra.chain.errors import (
     WalletLocked,
     WalletMissing,
 )
-from orchestra.chain.facade import Chain, WalletLike
+from orchestra.chain.facade import Chain
 from orchestra.chain.keys import (
     WalletInfo,
+    WalletLike,
     create_wallet,
     dev_signer,
     list_wallets,

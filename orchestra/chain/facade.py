@@ -10,21 +10,20 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Any, Self, TypeAlias, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 import bittensor as bt
 from bittensor.metagraph import MetagraphNeuron
 
-from ledger.types import Signer
 from orchestra.chain import calls, convert, runtime
 from orchestra.chain.calls import Call
 from orchestra.chain.errors import NotRegistered, RuntimeMismatch, SubnetMissing
+from orchestra.chain.keys import WalletLike, key_address, signing_key
 from orchestra.chain.link import Link, Session
 from orchestra.chain.networks import MAIN_GENESIS, Network, resolve
 from orchestra.chain.types import BlockRef, Hyperparameters, Metagraph, TxOutcome
 
 T = TypeVar("T")
-WalletLike: TypeAlias = Signer | bt.Wallet
 SUBMIT_DEADLINE_S = 90.0
 REBUILD_AFTER = 3
 
@@ -222,7 +221,7 @@ class Chain:
         collateral through the subnet's pool (CollateralLockShare > 0): only then is there a trade that somebody who
         sees it in the mempool could sandwich, and the MEV shield costs a second fee and expires after eight blocks.
         """
-        key = hotkey if hotkey is not None else address(wallet, "hotkey")
+        key = hotkey if hotkey is not None else key_address(wallet, "hotkey")
         if await self.uid(netuid, key) is not None:
             return convert.unchanged(f"{key} is already registered on subnet {netuid}")
         shielded = bool(await self.link.run("collateral share", lambda session: _lock_share(session, netuid)))
@@ -233,7 +232,7 @@ class Chain:
 
         Raises NotRegistered when the hotkey holds no uid on the subnet.
         """
-        key = address(wallet, "hotkey")
+        key = key_address(wallet, "hotkey")
         neuron = (await self._members(netuid)).get(key)
         if neuron is None:
             raise NotRegistered(self.network, netuid, key)
@@ -278,10 +277,11 @@ class Chain:
         self, call: Call, wallet: WalletLike, *, signer: str = "coldkey", shielded: bool = False
     ) -> TxOutcome:
         """Sign one of `orchestra.chain.calls` with the wallet's coldkey (or hotkey) and wait for its block."""
+        key = cast(Any, signing_key(wallet, signer))
 
         async def send(session: Session) -> bt.ExtrinsicResult:
             return await session.client.submit_call(
-                call, cast(Any, wallet), signer=signer, shielded=shielded, wait_for_finalization=False
+                call, key, signer=signer, shielded=shielded, wait_for_finalization=False
             )
 
         return await self._send(f"{call.pallet}.{call.function}", send)
@@ -299,8 +299,10 @@ class Chain:
     async def _execute(
         self, what: str, intent: bt.Intent, wallet: WalletLike, dropped: tuple[str, ...] = ()
     ) -> TxOutcome:
+        key = cast(Any, signing_key(wallet, intent.signer))
+
         async def send(session: Session) -> bt.ExtrinsicResult:
-            return await session.client.execute(intent, cast(Any, wallet), retries=1, wait_for_finalization=False)
+            return await session.client.execute(intent, key, retries=1, wait_for_finalization=False)
 
         return await self._send(what, send, dropped)
 
@@ -335,11 +337,6 @@ _HYPERPARAMETERS = {
     "max_uids": "MaxAllowedUids",
     "immunity_period": "ImmunityPeriod",
 }
-
-
-def address(wallet: WalletLike, role: str) -> str:
-    """The SS58 address of a wallet's key; a bare key is itself, whatever the role."""
-    return cast(str, bt.public_view(cast(Any, wallet), role).ss58_address)
 
 
 async def _block(session: Session, number: Awaitable[int]) -> BlockRef:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import bittensor as bt
 from bittensor.keyfiles import KeyfileError, Keypair, WrongPasswordError
@@ -60,6 +60,26 @@ def load_signer(name: str, hotkey: str, path: str = DEFAULT_PATH) -> Signer:
 def load_coldkey(name: str, path: str = DEFAULT_PATH) -> Signer:
     """The coldkey of a wallet, unlocked, for commands that spend. Raises as `load_signer`."""
     return cast(Signer, _unlock(open_wallet(name, "default", path).coldkey_file, name, None, path))
+
+
+WalletLike: TypeAlias = Signer | bt.Wallet
+"""What signs a transaction: one key, or a wallet on disk whose files are read at each use (load a key for more)."""
+
+
+def signing_key(wallet: WalletLike, role: str) -> Signer:
+    """The wallet's `coldkey` or `hotkey`, unlocked; a bare key is itself. Raises WalletMissing and WalletLocked."""
+    if not isinstance(wallet, bt.Wallet):
+        return wallet
+    file = wallet.coldkey_file if role == "coldkey" else wallet.hotkey_file
+    hotkey = None if role == "coldkey" else wallet.hotkey_str
+    return cast(Signer, _unlock(file, wallet.name, hotkey, wallet.path))
+
+
+def key_address(wallet: WalletLike, role: str) -> str:
+    """The address of the wallet's `coldkey` or `hotkey`; a bare key's own. Raises WalletMissing."""
+    if not isinstance(wallet, bt.Wallet):
+        return wallet.ss58_address
+    return wallet_address(role, wallet.name, wallet.hotkey_str, wallet.path)
 
 
 def wallet_address(role: str, name: str, hotkey: str, path: str = DEFAULT_PATH) -> str:

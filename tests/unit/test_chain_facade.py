@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import bittensor as bt
 import pytest
 from bittensor._transport.errors import StorageFunctionNotFound
@@ -15,7 +17,10 @@ from orchestra.chain import (
     RuntimeTooOld,
     SubnetMissing,
     TxOutcome,
+    WalletMissing,
+    create_wallet,
     dev_signer,
+    open_wallet,
 )
 from tests.fakes.substrate import ALICE, BOB, CHARLIE, FakeSubstrate, hash_of, network, seat, with_subnet
 
@@ -279,3 +284,22 @@ async def test_subnets_of_an_owner() -> None:
     async with await opened(fake) as chain:
         assert await chain.subnets_of(ALICE) == (3, 7)
         assert await chain.subnets_of(CHARLIE) == ()
+
+
+async def test_a_wallet_on_disk_signs_with_the_right_key_and_a_missing_file_is_not_a_broken_chain(
+    tmp_path: Path,
+) -> None:
+    made = create_wallet("w", "h", str(tmp_path), password=None)
+    wallet = open_wallet("w", "h", str(tmp_path))
+    fake = with_subnet(FakeSubstrate(), [seat(made.hotkeys["h"] or "", permit=True)], netuid=NETUID)
+    async with await opened(fake) as chain:
+        fake.accept()
+        assert (await chain.serve(wallet, NETUID, "127.0.0.4", 8091)).ok
+        fake.accept()
+        assert (await chain.transfer(wallet, BOB, 1)).ok
+        assert [sent.signer for sent in fake.sent] == [made.hotkeys["h"], made.coldkey]
+        nobody = open_wallet("nobody", "h", str(tmp_path))
+        for attempt in (chain.transfer(nobody, BOB, 1), chain.serve(nobody, NETUID, "127.0.0.4", 1)):
+            with pytest.raises(WalletMissing, match="orchestra wallet new"):
+                await attempt
+    assert fake.closed == 1
