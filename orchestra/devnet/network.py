@@ -110,6 +110,7 @@ class LocalNetwork:
     validators: tuple[NeuronSpec, ...] = VALIDATORS
     miners: tuple[NeuronSpec, ...] = MINERS
     progress: Progress = lambda _: None
+    report_transactions_to: int | None = None
     processes: Processes = field(init=False)
     settings: dict[str, Any] = field(default_factory=dict[str, Any])
 
@@ -202,7 +203,9 @@ class LocalNetwork:
             genesis.write_bytes(canonical(self._genesis()))
         arguments = ["--db", str(self.layout.root / "chain.sqlite"), "--genesis", str(genesis)]
         arguments += ["--port", str(self.settings["chain_port"]), "--block-time", str(self.block_time_s)]
-        await self.processes.start("chain", "orchestra.devnet.chain", arguments)
+        descriptor = self.report_transactions_to
+        arguments += [] if descriptor is None else ["--transaction-fd", str(descriptor)]
+        await self.processes.start("chain", "orchestra.devnet.chain", arguments, inherit=self._inherited())
         self.progress("chain")
 
     def _genesis(self) -> dict[str, Any]:
@@ -284,11 +287,19 @@ class LocalNetwork:
     # neurons
 
     async def _start_neuron(self, spec: NeuronSpec) -> Child:
+        descriptor = self.report_transactions_to
         child = await self.processes.start(
-            spec.name, f"neurons.{spec.module or spec.role}", self.neuron_arguments(spec)
+            spec.name,
+            f"neurons.{spec.module or spec.role}",
+            self.neuron_arguments(spec),
+            environment={} if descriptor is None else {"ORCHESTRA_TRANSACTION_FD": str(descriptor)},
+            inherit=self._inherited(),
         )
         self.progress(f"{spec.role} {spec.name} ({spec.kind})")
         return child
+
+    def _inherited(self) -> tuple[int, ...]:
+        return () if self.report_transactions_to is None else (self.report_transactions_to,)
 
     def neuron_arguments(self, spec: NeuronSpec) -> list[str]:
         """The command line of one neuron, as anybody could type it."""

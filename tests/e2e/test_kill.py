@@ -1,0 +1,34 @@
+"""`kill -9` of validator, miner and chain at drawn moments under challenge traffic: nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from orchestra.devnet.network import MINERS, Layout, LocalNetwork
+from tests.figures import count, record
+from tests.network_kill import flat, kill_rounds, still_works
+
+ROUNDS = count("network_kills", short=20, long=200)
+SEED = 1
+
+pytestmark = [pytest.mark.e2e, pytest.mark.soak]
+
+
+async def test_every_kill_leaves_everything_that_was_committed(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    network = LocalNetwork(Layout(tmp_path / "network"), block_time_s=0.5, miners=MINERS[:2])
+    network.report_transactions_to = writing
+    try:
+        await network.start()
+        report = await kill_rounds(network, ROUNDS, SEED, reading)
+        await still_works(network)
+    finally:
+        await network.stop()
+        os.close(reading)
+        os.close(writing)
+    record("network_kill", **flat(report))
+    assert report.lost == []
+    assert report.rows_checked > ROUNDS
