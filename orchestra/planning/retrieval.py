@@ -87,6 +87,8 @@ class _Draft:
     notes: list[str] = field(default_factory=list[str])
 
     def make(self) -> None:
+        if not self.objective.clauses:
+            self.gaps.append(Gap(fields=self._all_fields(), reason="the objective says nothing to look for"))
         clauses = self._served_clauses()
         if not clauses:
             return

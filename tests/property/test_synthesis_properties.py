@@ -1,0 +1,223 @@
+"""Whatever subnets answer and whatever is asked for: every value present has a source that contains it, what is absent
+is said, and taking a step away takes away only what it gave.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from orchestra.execution.run import Run, TaskOutcome
+from orchestra.planning import Plan, RetrievalPlanner
+from orchestra.protocol import Derivation
+from orchestra.schema import TargetSchema, completeness
+from orchestra.synthesis import DerivationError, evaluate, supports, synthesise
+from orchestra.synthesis.derivation import sources_of
+from tests.fakes.answer_cases import unsourced
+from tests.fakes.ledgers import ALL, ledger_with
+from tests.fakes.local_web import World
+
+NAMES = ("Acme", "Borealis", "Vast.ai", "Data Universe")
+KEYS = (
+    "name",
+    "price",
+    "pricing",
+    "netuid",
+    "base_url",
+    "strengths",
+    "public_api",
+    "updated",
+    "rank",
+    "summary",
+    "average_price",
+)
+TYPES = (
+    "str",
+    "int",
+    "float",
+    "bool",
+    "url",
+    "datetime",
+    "list",
+    "dict",
+    "list[str]",
+    "dict[str, float]",
+    "enum(low, high)",
+    "str | null",
+)
+OBJECTIVES = (
+    "Compare {a} and {b} on price and recommend a price point.",
+    "What is the average price at {a}, {b} and RunPod?",
+    "Which subnets detect fakes or sell storage through a public API?",
+    "What is the base URL of {a}?",
+    "Find posts about {a}",
+    "What is the latest reading of the series '{a}'?",
+    "Transcribe this recording and find the price of {b}",
+    "Summarise what {a} does",
+    "List providers under $2 per hour",
+)
+
+texts = st.one_of(
+    st.sampled_from(
+        (
+            "Acme",
+            "Borealis GPU",
+            "1.99",
+            "$1.45 per hour",
+            "yes",
+            "no",
+            "low",
+            "https://a.example/x",
+            "2026-08-07",
+            "SN34",
+            "",
+        )
+    ),
+    st.text(max_size=20),
+)
+scalars = st.one_of(st.none(), st.booleans(), st.integers(-5, 10**6), st.floats(-10, 1e6), texts)
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3), max_leaves=6
+)
+records = st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=8), values, max_size=6)
+fields = st.dictionaries(st.sampled_from(KEYS), st.sampled_from(TYPES), min_size=1, max_size=4)
+schemas = st.dictionaries(
+    st.sampled_from(
+        ("providers", "subnets", "posts", "cheapest", "recommendation", "summary", "answer", "average_price", "value")
+    ),
+    st.one_of(st.sampled_from(TYPES), fields, fields.map(lambda record: [record])),
+    min_size=1,
+    max_size=4,
+)
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    pages = st.lists(st.fixed_dictionaries({"title": texts, "url": texts, "snippet": texts}), max_size=4)
+    pool = draw(st.lists(records, min_size=1, max_size=6))
+    hits = draw(pages)
+    text = draw(st.text(max_size=80))
+    some = st.lists(st.sampled_from(pool), max_size=3)
+    lists = [draw(some) for _ in range(3)]
+    turn = iter(range(10**6))
+    return World(
+        down=draw(st.sets(st.sampled_from(ALL), max_size=2)),
+        answers={
+            "web_search": lambda _: {"results": list(hits)},
+            "structured_extraction": lambda _: {"data": [dict(record) for record in lists[next(turn) % 3]]},
+            "web_scraping": lambda _: {"text": f"Acme\nPrice: $1.45\nName: Acme\n{text}"},
+            "social_search": lambda _: {"posts": [dict(record) for record in lists[0]]},
+            "chat_completion": lambda _: {"text": text},
+            "time_series": lambda _: {"reading": dict(pool[0])},
+        },
+    )
+
+
+@st.composite
+def objectives(draw: st.DrawFn) -> str:
+    return draw(st.sampled_from(OBJECTIVES)).format(a=draw(st.sampled_from(NAMES)), b=draw(st.sampled_from(NAMES)))
+
+
+def planned(objective: str, schema: TargetSchema) -> Plan:
+    return RetrievalPlanner().plan(objective, schema, ledger_with())
+
+
+relaxed = settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+
+
+@relaxed
+@given(objective=objectives(), raw=schemas, world=worlds())
+def test_every_value_has_a_source_and_every_gap_is_said(objective: str, raw: dict[str, Any], world: World) -> None:
+    schema = TargetSchema.parse(raw)
+    plan = planned(objective, schema)
+    run = world.run(plan)
+    synthesis = synthesise(schema, plan, run, objective=objective)
+    assert unsourced(synthesis, run) == []
+    missing = completeness(schema, synthesis.data, synthesis.provenance).missing
+    assert all(fault.reason in ("absent", "empty") for fault in missing)
+    absences = {"required", "minItems", "minProperties"}
+    assert [fault for fault in schema.violations(synthesis.data) if fault.keyword not in absences] == []
+    if missing:
+        assert synthesis.gaps or plan.gaps
+    assert synthesise(schema, plan, run, objective=objective) == synthesis
+
+
+@relaxed
+@given(objective=objectives(), raw=schemas, world=worlds(), data=st.data())
+def test_a_step_taken_away_takes_its_values_with_it(
+    objective: str, raw: dict[str, Any], world: World, data: st.DataObject
+) -> None:
+    schema = TargetSchema.parse(raw)
+    plan = planned(objective, schema)
+    run = world.run(plan)
+    cited = sorted(
+        {
+            source.step
+            for grounds in synthesise(schema, plan, run, objective=objective).provenance.values()
+            for source in (sources_of(grounds) if isinstance(grounds, Derivation) else grounds)
+            if source.step <= len(run.attempts)
+        }
+    )
+    if not cited:
+        return
+    gone = data.draw(st.sampled_from(cited))
+    less = without(run, gone)
+    after = synthesise(schema, plan, less, objective=objective)
+    assert unsourced(after, less) == []
+    for grounds in after.provenance.values():
+        assert all(
+            source.step != gone for source in (sources_of(grounds) if isinstance(grounds, Derivation) else grounds)
+        )
+
+
+def without(run: Run, step: int) -> Run:
+    """The run as if that attempt had given nothing."""
+    attempts = tuple(replace(attempt, output=None) if attempt.step == step else attempt for attempt in run.attempts)
+    outcomes = {
+        task: TaskOutcome("failed", cause="taken away") if outcome.step == step else outcome
+        for task, outcome in run.outcomes.items()
+    }
+    return replace(run, attempts=attempts, outcomes=outcomes)
+
+
+@given(found=values, value=values)
+def test_support_is_total_and_reflexive_on_leaves(found: Any, value: Any) -> None:
+    assert isinstance(supports(found, value), bool)
+    if isinstance(found, bool | int | str) and found != "":
+        assert supports(found, found) or (isinstance(found, str) and not found.strip())
+
+
+@given(st.lists(st.decimals(-1000, 1000, places=3), min_size=2, max_size=6))
+def test_derivations_keep_their_order_relations(numbers: list[Any]) -> None:
+    from orchestra.protocol import Source
+
+    sources = tuple(Source(step=1, pointer=f"/{index}") for index in range(len(numbers)))
+
+    def lookup(source: Source) -> str:
+        return str(numbers[int(source.pointer[1:])])
+
+    worth = {
+        op: evaluate(Derivation(op=op, of=sources), lookup) for op in ("min", "max", "mean", "median", "sum", "rank")
+    }
+    assert worth["min"] <= worth["median"] <= worth["max"]
+    assert worth["min"] - 1e-6 <= worth["mean"] <= worth["max"] + 1e-6
+    assert 1 <= worth["rank"] <= len(numbers)
+    assert worth["sum"] == float(sum(numbers))
+
+
+@given(st.text(max_size=12))
+def test_a_text_without_a_number_is_refused(text: str) -> None:
+    from orchestra.protocol import Source
+    from orchestra.synthesis.numbers import first_number
+
+    if first_number(text) is None:
+        try:
+            evaluate(Derivation(op="min", of=(Source(step=1, pointer=""),)), lambda _: text)
+        except DerivationError:
+            return
+        raise AssertionError(text)
