@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -73,14 +73,21 @@ class EvidenceStore(Protocol):
 class SqliteEvidence:
     """An `EvidenceStore` in one SQLite file. Use as an async context manager, or `open` and `close`.
 
-    `now_ms` gives UTC milliseconds. At most `max_bundles` challenges are kept, none older than `max_age_ms`.
+    `now_ms` gives UTC milliseconds. At most `max_bundles` challenges are kept, none older than `max_age_ms`. `marker`
+    hears True and False around every write transaction.
     """
 
     def __init__(
-        self, connection: aiosqlite.Connection, now_ms: Callable[[], int], max_bundles: int, max_age_ms: int
+        self,
+        connection: aiosqlite.Connection,
+        now_ms: Callable[[], int],
+        max_bundles: int,
+        max_age_ms: int,
+        marker: Callable[[bool], None] | None,
     ) -> None:
         self._connection = connection
         self._now_ms = now_ms
+        self._marker = marker
         self._max_bundles = max_bundles
         self._max_age_ms = max_age_ms
         self._lock = asyncio.Lock()
@@ -93,6 +100,7 @@ class SqliteEvidence:
         now_ms: Callable[[], int],
         max_bundles: int = MAX_BUNDLES,
         max_age_ms: int = MAX_AGE_MS,
+        marker: Callable[[bool], None] | None = None,
     ) -> Self:
         """Open or create the file."""
         connection = await aiosqlite.connect(path, isolation_level=None)
@@ -103,7 +111,7 @@ class SqliteEvidence:
         except BaseException:
             await connection.close()
             raise
-        return cls(connection, now_ms, max_bundles, max_age_ms)
+        return cls(connection, now_ms, max_bundles, max_age_ms, marker)
 
     async def close(self) -> None:
         await self._connection.close()
@@ -122,16 +130,9 @@ class SqliteEvidence:
             return await rows.fetchone() is not None
 
     async def put(self, bundle: EvidenceBundle) -> None:
-        async with self._lock:
-            try:
-                await self._connection.execute("BEGIN IMMEDIATE")
-                await self._insert(bundle)
-                await self._forget()
-                await self._connection.execute("COMMIT")
-            except BaseException:
-                with suppress(aiosqlite.OperationalError):  # a COMMIT that was on its way has ended the transaction
-                    await self._connection.execute("ROLLBACK")
-                raise
+        async with self._lock, self._writing():
+            await self._insert(bundle)
+            await self._forget()
 
     async def reveal(self, request: EvidenceRequest, *, validator: str) -> Evidence:
         async with self._lock:
@@ -139,6 +140,25 @@ class SqliteEvidence:
         if not found:
             raise EvidenceMissing(request.challenge_id)
         return Evidence(challenge_id=request.challenge_id, steps=tuple(_that_fit(found)))
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncGenerator[None]:
+        """One transaction: committed whole, or, on any exception and on cancellation, not at all."""
+        try:
+            await self._connection.execute("BEGIN IMMEDIATE")
+            self._mark(True)
+            yield
+            await self._connection.execute("COMMIT")
+        except BaseException:
+            with suppress(aiosqlite.OperationalError):  # a COMMIT that was on its way has ended the transaction
+                await self._connection.execute("ROLLBACK")
+            raise
+        finally:
+            self._mark(False)
+
+    def _mark(self, active: bool) -> None:
+        if self._marker is not None:
+            self._marker(active)
 
     async def _insert(self, bundle: EvidenceBundle) -> None:
         try:

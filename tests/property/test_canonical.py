@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import rfc8785
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger import canonical as c
@@ -30,11 +30,13 @@ documents = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(documents)
 def test_the_fast_way_writes_what_rfc_8785_writes(document: Any) -> None:
     assert c.canonical(document) == rfc8785.dumps(document)
 
 
+@settings(deadline=None)
 @given(documents)
 def test_what_is_written_is_read_back_equal(document: Any) -> None:
     read = c.parse_strict(c.canonical(document))
@@ -42,12 +44,14 @@ def test_what_is_written_is_read_back_equal(document: Any) -> None:
     assert c.canonical(read) == c.canonical(document)
 
 
+@settings(deadline=None)
 @given(documents, st.integers(0, 4), st.booleans())
 def test_spelling_does_not_matter(document: Any, indent: int, ascii_only: bool) -> None:
     spelled = json.dumps(document, indent=indent, ensure_ascii=ascii_only).encode()
     assert c.canonical(c.parse_strict(spelled)) == c.canonical(document)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60) | st.text('[]{}",:\\ue0123456789.-+truefalsn \x00', max_size=60).map(str.encode))
 def test_hostile_bytes_give_a_value_or_a_coded_refusal(raw: bytes) -> None:
     code, value = _read(raw)
@@ -65,6 +69,7 @@ def _read(raw: bytes) -> tuple[str | None, Any]:
         return refused.code, None
 
 
+@settings(deadline=None)
 @given(documents, st.integers(1, 8))
 def test_depth_is_counted_as_the_parser_nests(document: Any, limit: int) -> None:
     def depth(value: Any) -> int:
@@ -91,6 +96,7 @@ def _root(leaves: list[bytes]) -> bytes:
     return hashlib.sha256(b"\x01" + _root(leaves[:k]) + _root(leaves[k:])).digest()
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=8), min_size=1, max_size=40), st.data())
 def test_merkle_trees_follow_the_definition_and_prove_every_leaf(leaves: list[bytes], data: st.DataObject) -> None:
     hashes = [c.leaf_hash(leaf) for leaf in leaves]

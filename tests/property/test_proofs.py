@@ -21,6 +21,7 @@ from orchestra.proofs import Code, Structure, verify_structure
 from orchestra.proofs.binding import BOUND_TO_STEP
 from orchestra.protocol import Derivation, Gap, LedgerProposal, Source, StepError
 from tests import proofkit as kit
+from tests.figures import count
 
 LEDGER = kit.make_ledger()
 OPERATIONS = [
@@ -138,7 +139,7 @@ def changed(data: st.DataObject, value: Any) -> Any:
     return data.draw(st.sampled_from(near) | values if near else values)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(stories())
 def test_what_was_sealed_is_bound(story: kit.Story) -> None:
     response, bundle = story.seal()
@@ -149,7 +150,8 @@ def test_what_was_sealed_is_bound(story: kit.Story) -> None:
     assert [step.request for step in bundle.steps] == [canonical(step.query) for step in response.task_pipeline]
 
 
-@settings(max_examples=300)
+@pytest.mark.soak
+@settings(max_examples=count("mutations", short=300, long=30_000), deadline=None)
 @given(stories(), st.data())
 def test_any_single_change_is_refuted_or_refused(story: kit.Story, data: st.DataObject) -> None:
     response, _ = story.seal()
@@ -162,7 +164,7 @@ def test_any_single_change_is_refuted_or_refused(story: kit.Story, data: st.Data
     refused(check(canonical(mutated)), way)
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(stories(), st.data())
 def test_any_single_removal_or_addition_is_refuted_or_refused(story: kit.Story, data: st.DataObject) -> None:
     response, _ = story.seal()
@@ -212,7 +214,7 @@ def refused(structure: Structure, way: tuple[str | int, ...]) -> None:
         assert codes & {Code.LEDGER_VERSION_FORKED, Code.LEDGER_VERSION_AHEAD}
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(stories(), st.sampled_from(["challenge", "validator", "miner", "request", "beacon"]))
 def test_an_answer_to_something_else_is_refuted(story: kit.Story, what: str) -> None:
     """The same sealed bytes, received for another challenge, by another validator, or under a newer beacon."""
@@ -235,7 +237,7 @@ def test_an_answer_to_something_else_is_refuted(story: kit.Story, what: str) -> 
         assert stale == [step.step for step in response.task_pipeline]
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(stories(), st.data())
 def test_any_changed_byte_of_the_document_is_refuted_refused_or_the_same_document(
     story: kit.Story, data: st.DataObject

@@ -159,3 +159,13 @@ async def test_many_at_once(store: SqliteEvidence) -> None:
             group.create_task(store.put(bundle(name, b"x")))
             group.create_task(store.has(kit.h(name)))
     assert [await store.has(kit.h(name)) for name in "abc"] == [True] * 3
+
+
+async def test_a_marker_hears_of_every_write_transaction_and_of_nothing_else(tmp_path: Path, now: Now) -> None:
+    heard: list[bool] = []
+    async with await SqliteEvidence.open(tmp_path / "marked.db", now_ms=now, marker=heard.append) as store:
+        await store.put(bundle("a", b"x"))
+        await store.reveal(ask("a"), validator=VALIDATOR)
+        with pytest.raises(EvidenceExists):
+            await store.put(bundle("a", b"x"))
+    assert heard == [True, False, True, False]
