@@ -48,7 +48,7 @@ class Unusable(Exception):
 
 def create_app(backend: Backend, *, most_at_once: int = 32, body_timeout_s: float = BODY_TIMEOUT_S) -> FastAPI:
     """The app over one backend, answering at most `most_at_once` objectives at a time."""
-    app = FastAPI(title="Orchestra", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="Orchestra", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     install_problems(app)
     places = asyncio.Semaphore(most_at_once)
 

@@ -27,7 +27,7 @@ NO_EVIDENCE = Problem("no_evidence", 404, "This miner holds no such evidence for
 
 def create_app(miner: Miner, signed: SignedRequests, *, ready: Callable[[], bool]) -> FastAPI:
     """The app for one miner. `ready`: does it see the chain?"""
-    app = FastAPI(title="Orchestra miner", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="Orchestra miner", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     install_problems(app)
 
     @app.post("/v1/challenge")

@@ -31,7 +31,7 @@ def create_app(
     services: ValidatorServices, *, members: SignedRequests, validators: SignedRequests, ready: Callable[[], bool]
 ) -> FastAPI:
     """The app of one validator. `members` admits registered hotkeys, `validators` those with a permit."""
-    app = FastAPI(title="Orchestra validator", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="Orchestra validator", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     install_problems(app)
 
     @app.post("/v1/ledger/changes")
