@@ -119,8 +119,9 @@ def test_the_table_of_hyperparameters_is_what_configure_sets() -> None:
 
 def options(script: str, home: Path) -> Iterator[tuple[str, str]]:
     """Every (flag, environment name) in a neuron's own --help."""
-    shown = neuron(script, "--help", home=home).stdout
-    for row in re.findall(r"^\W+(--.*)$", shown, re.MULTILINE):
+    shown = neuron(script, "--help", home=home)
+    assert shown.returncode == 0, shown.stderr
+    for row in re.findall(r"^\W+(--.*)$", shown.stdout, re.MULTILINE):
         environment = re.search(r"\[env var: (\w+)\]", row)
         for flag in re.findall(r"--[\w.-]+", row.split(" <")[0]):
             yield flag, environment.group(1) if environment else ""
