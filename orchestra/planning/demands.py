@@ -193,8 +193,16 @@ def _describes_one(objective: Objective, path: Path, record: Record) -> bool:
         and _computed((*path, part.name), shape, objective) is None
         for part in record.fields
     )
-    listed = any(isinstance(bare(part.shape), ListOf) for part in record.fields)
-    return plain or (listed and len(objective.entities) == 1)
+    parts = any(_lists_parts(bare(part.shape)) for part in record.fields)
+    return plain or (parts and len(objective.entities) == 1)
+
+
+def _lists_parts(shape: Shape) -> bool:
+    """A list that can be of a thing's parts: of values, or of records that do not name a thing of their own."""
+    if not isinstance(shape, ListOf):
+        return False
+    item = bare(shape.item)
+    return not isinstance(item, Record) or identity(item) is None
 
 
 def _is_asked_list(path: Path, objective: Objective) -> bool:
