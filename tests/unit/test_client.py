@@ -1,4 +1,4 @@
-"""The client against a real gateway on a real socket whose backend is scripted, and against servers that are not one."""
+"""The client against a real gateway on a real socket whose backend is scripted, and against what is no gateway."""
 
 from __future__ import annotations
 
