@@ -17,18 +17,22 @@ from orchestra.devnet.content.facts import load_json
 ATLAS_NETUID = 129
 
 
-def devnet_entries(origins: Mapping[str, str], receipt_key: str) -> tuple[SubnetEntry, ...]:
+def devnet_entries(
+    origins: Mapping[str, str], receipt_key: str, *, real_model: bool = False
+) -> tuple[SubnetEntry, ...]:
     """The entries of the local subnets named in `origins`: entry id to `http://host:port`, in that order.
 
-    `receipt_key` is the hotkey with which atlas signs, and to which requests to it are bound.
+    `receipt_key` is the hotkey with which atlas signs, and to which requests to it are bound. With `real_model` the
+    chat is handed to a real model (`ORCHESTRA_LLM_BASE_URL`), so its answers are volatile and no longer exact.
 
     Raises:
         KeyError: an id that is none of `ENTRY_IDS`.
     """
-    return tuple(
+    entries = (
         SubnetEntry.model_validate(_filled(_data()[name]["entry"], origin.rstrip("/"), receipt_key))
         for name, origin in origins.items()
     )
+    return tuple(_volatile(entry) if real_model and entry.id == "chutes" else entry for entry in entries)
 
 
 def entry_after_drift(entry: SubnetEntry) -> SubnetEntry:
@@ -53,6 +57,11 @@ def drifting_operation(entry_id: str) -> str:
         KeyError: not an entry of a local subnet.
     """
     return _data()[entry_id]["drift"]["operation"]
+
+
+def _volatile(entry: SubnetEntry) -> SubnetEntry:
+    update = {"determinism": "volatile", "stability_s": 0, "cache_ttl_s": 0}
+    return entry.model_copy(update={"operations": tuple(o.model_copy(update=update) for o in entry.operations)})
 
 
 @cache

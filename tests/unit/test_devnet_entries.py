@@ -84,6 +84,13 @@ def test_only_named_subnets_get_entries_and_unknown_ones_are_refused() -> None:
         devnet_entries({"desearsh": "http://127.0.0.1:1"}, KEY)
 
 
+def test_a_real_model_is_volatile_and_nothing_else_is() -> None:
+    entries = devnet_entries(dict.fromkeys(ENTRY_IDS, "http://127.0.0.1:1"), KEY, real_model=True)
+    kinds = {operation.name: operation.determinism for entry in entries for operation in entry.operations}
+    assert kinds.pop("chat_completions") == "volatile"
+    assert set(kinds.values()) == {"exact"}
+
+
 @pytest.mark.parametrize(("entry", "operation"), OPERATIONS, ids=lambda value: getattr(value, "name", ""))
 def test_an_operation_is_complete(entry: SubnetEntry, operation: Operation) -> None:
     compile_schema(operation.input_schema)

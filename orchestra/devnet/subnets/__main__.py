@@ -18,9 +18,8 @@ from typing import Any
 from pydantic import SecretStr
 from starlette.types import ASGIApp
 
-from orchestra.chain.keys import dev_signer
 from orchestra.devnet.content import posts
-from orchestra.devnet.subnets import atlas, chutes, data_universe, desearch, local_web
+from orchestra.devnet.subnets import chutes, data_universe, desearch, local_web
 from orchestra.devnet.subnets.bm25 import Bm25Index
 from orchestra.devnet.subnets.crawler import Crawler
 from orchestra.devnet.subnets.documents import documents
@@ -133,6 +132,9 @@ async def _service(options: argparse.Namespace, stack: AsyncExitStack) -> tuple[
 
 
 async def _atlas(options: argparse.Namespace, stack: AsyncExitStack) -> tuple[ASGIApp, Faults, dict[str, Any]]:
+    from orchestra.chain.keys import dev_signer  # here, because only atlas has a use for what they bring along
+    from orchestra.devnet.subnets import atlas
+
     faults = Faults(atlas.error, atlas.caller)
     crawler, web = await _crawler(options, stack)
     uri = options.key_file.read_text(encoding="utf-8").strip() if options.key_file else DEFAULT_KEY_URI
