@@ -16,7 +16,7 @@ from orchestra.proofs.codes import Code
 from orchestra.proofs.credit import credit
 from orchestra.proofs.dataflow import check_dataflow
 from orchestra.proofs.disclosure import EvidenceSource, disclose, steps_of
-from orchestra.proofs.findings import Audit, Finding
+from orchestra.proofs.findings import Audit, Finding, is_refuted
 from orchestra.proofs.provenance import check_provenance
 from orchestra.proofs.receipts import IsRegistered, Receipts
 from orchestra.proofs.replay import Confirm, Replay, ReplayPolicy, Replays
@@ -30,7 +30,7 @@ class AuditPolicy:
     """How much an audit does. Two auditors with the same policy and evidence reach the same Audit.
 
     `seed` draws the steps beyond the cited ones and the steps to replay: secret until the answer is in, 32 bytes.
-    `replay_budget` in rao; `timeout_s` for each call to the outside.
+    `replay_budget` in rao, `unpriced` as in `ReplayPolicy`; `timeout_s` for each call to the outside.
     """
 
     seed: bytes
@@ -39,6 +39,7 @@ class AuditPolicy:
     replay_budget: int = 10**9
     timeout_s: float = 10.0
     tao_usd: Decimal | None = None
+    unpriced: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +82,12 @@ async def _deeper(
     findings += provenance
     receipts = Receipts(issued, ports.verify, ports.is_registered, policy.timeout_s)
     findings += await receipts.check(response, view)
-    terms = ReplayPolicy(policy.replays, policy.replay_budget, policy.seed, policy.timeout_s, policy.tao_usd)
-    replays = Replays(issued, ports.replay, ports.confirm, ports.now_ms, terms)
-    findings += await replays.check(response, view, disclosed, _steps_with(findings, Code.RECEIPT_VALID))
+    if not is_refuted(findings):  # nothing more is bought about an answer that is already refuted
+        terms = ReplayPolicy(
+            policy.replays, policy.replay_budget, policy.seed, policy.timeout_s, policy.tao_usd, policy.unpriced
+        )
+        replays = Replays(issued, ports.replay, ports.confirm, ports.now_ms, terms)
+        findings += await replays.check(response, view, disclosed, _steps_with(findings, Code.RECEIPT_VALID))
     doubtful = _steps_with(findings, Code.REPLAY_MISMATCH_UNCONFIRMED, Code.REPLAY_MISMATCH_CONFIRMED)
     findings.append(Finding(Code.ANCHOR_NOT_REQUIRED))
     return Audit(

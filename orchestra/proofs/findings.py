@@ -34,6 +34,13 @@ class Finding:
     def outcome(self) -> Outcome:
         return self.code.outcome
 
+    def in_words(self) -> str:
+        """One line for people."""
+        where = f" at step {self.step}" if self.step is not None else ""
+        what = f" for {self.pointer}" if self.pointer is not None else ""
+        more = f" ({self.detail})" if self.detail else ""
+        return f"{self.outcome}: {self.code.value}{where}{what}: {self.code.meaning}{more}"
+
     def to_json(self) -> dict[str, Any]:
         about = {"step": self.step, "pointer": self.pointer, "detail": self.detail}
         return {"check": self.check, "outcome": self.outcome, "code": self.code.value, **about}
@@ -101,9 +108,14 @@ class Audit:
     def _attainable(self) -> int:
         return sum(credit.attainable for credit in self.credits)
 
+    @property
+    def faults(self) -> tuple[Finding, ...]:
+        """Everything that cost something."""
+        return tuple(each for each in self.findings if each.outcome != "verified" and each.check != "anchor")
+
     def reasons(self) -> tuple[str, ...]:
         """One line for everything that cost something, for people."""
-        return tuple(_line(each) for each in self.findings if each.outcome != "verified" and each.check != "anchor")
+        return tuple(each.in_words() for each in self.faults)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -122,13 +134,6 @@ class Audit:
     @property
     def digest(self) -> Hash:
         return digest(self.to_json())
-
-
-def _line(finding: Finding) -> str:
-    where = f" at step {finding.step}" if finding.step is not None else ""
-    what = f" for {finding.pointer}" if finding.pointer is not None else ""
-    more = f" ({finding.detail})" if finding.detail else ""
-    return f"{finding.outcome}: {finding.code.value}{where}{what}: {finding.code.meaning}{more}"
 
 
 def is_refuted(findings: Iterable[Finding]) -> bool:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Protocol
 
 from ledger.canonical import sha256
+from ledger.entry import Operation
 from ledger.types import JSON
 from ledger.view import LedgerView, OperationRef
 from orchestra.execution.run import Answer, CallFailed
@@ -45,7 +46,8 @@ class Confirm(Protocol):
 class ReplayPolicy:
     """At most `calls` replays for at most `budget` rao per answer, drawn by `seed`; `timeout_s` for each outside call.
 
-    `tao_usd` makes prices in USD known; an operation without a known price counts as costing nothing.
+    `tao_usd` makes prices in USD known. An operation without a known price counts as costing `unpriced` rao; None:
+    it is never repeated.
     """
 
     calls: int
@@ -53,6 +55,24 @@ class ReplayPolicy:
     seed: bytes
     timeout_s: float
     tao_usd: Decimal | None = None
+    unpriced: int | None = None
+
+    def cost(self, operation: Operation) -> int | None:
+        """The most that repeating a call may cost, in rao; None when it must not be repeated."""
+        exact = operation.determinism == "exact" and operation.safe_to_retry and not operation.sensitive
+        known = operation.price is not None and (operation.price.currency == "TAO" or self.tao_usd is not None)
+        cost = worst_cost(operation, self.tao_usd) if known else self.unpriced
+        return cost if exact and cost is not None and cost <= self.budget else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A revealed call. `cost` None: it must not be repeated."""
+
+    step: TaskStep
+    ref: OperationRef
+    output: JSON
+    cost: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,63 +88,51 @@ class Replays:
     async def check(
         self, response: OrchestraResponse, view: LedgerView | None, disclosed: Disclosed, receipted: frozenset[int]
     ) -> tuple[Finding, ...]:
-        """Findings in step order: for every drawn step, and for every cited one that cannot be repeated at all."""
-        steps = [step for step in response.task_pipeline if step.step in disclosed.outputs.keys() - receipted]
-        refs = {step.step: _ref(step, view) for step in steps}
-        repeatable = {step.step for step in steps if (ref := refs[step.step]) and self._repeatable(ref)}
-        subnets = {step.step for step in steps if refs[step.step] is not None}
-        barred = (subnets - repeatable) & disclosed.cited
-        drawn = self._draw(response, repeatable, disclosed.cited, refs)
+        """Findings in step order: for every drawn step, and for every cited one that must not be repeated."""
+        calls = [call for call in self._calls(response, view, disclosed) if call.step.step not in receipted]
+        drawn = self._draw(calls, disclosed.cited, response.challenge_id)
         async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self._repeat(step, ref, disclosed.outputs[step.step], response.ledger_version))
-                for step in steps
-                if step.step in drawn and (ref := refs[step.step]) is not None
-            ]
-        findings = [task.result() for task in tasks]
-        findings.extend(Finding(Code.NOT_REPLAYABLE, step=number) for number in barred)
+            tasks = [group.create_task(self._repeat(call, response.ledger_version)) for call in drawn]
+        barred = [call.step.step for call in calls if call.cost is None and call.step.step in disclosed.cited]
+        findings = [*(task.result() for task in tasks), *(Finding(Code.NOT_REPLAYABLE, step=step) for step in barred)]
         return tuple(sorted(findings, key=lambda finding: finding.step or 0))
 
-    def _repeatable(self, ref: OperationRef) -> bool:
-        operation = ref.operation
-        exact = operation.determinism == "exact" and operation.safe_to_retry and not operation.sensitive
-        return exact and worst_cost(operation, self.policy.tao_usd) <= self.policy.budget
+    def _calls(self, response: OrchestraResponse, view: LedgerView | None, disclosed: Disclosed) -> Iterator[_Call]:
+        for step in response.task_pipeline:
+            ref = view.operation(step.entry, step.operation) if view else None
+            if ref is not None and step.step in disclosed.outputs:
+                yield _Call(step, ref, disclosed.outputs[step.step], self.policy.cost(ref.operation))
 
-    def _draw(
-        self,
-        response: OrchestraResponse,
-        repeatable: set[int],
-        cited: frozenset[int],
-        refs: Mapping[int, OperationRef | None],
-    ) -> frozenset[int]:
-        """Cited steps first, as many as the budget allows in the drawn order."""
-        drawn: set[int] = set()
+    def _draw(self, calls: Iterable[_Call], cited: frozenset[int], challenge_id: str) -> list[_Call]:
+        """Cited steps first; in each pool as many as number and budget allow, in the drawn order."""
+        able = {call.step.step: call for call in calls if call.cost is not None}
+        drawn: list[_Call] = []
         left = self.policy.budget
-        for pool, purpose in ((repeatable & cited, "replay"), (repeatable - cited, "replay-beyond")):
+        for pool, purpose in ((able.keys() & cited, "replay"), (able.keys() - cited, "replay-beyond")):
             room = self.policy.calls - len(drawn)
-            for number in draw(pool, room, seed=self.policy.seed, purpose=purpose, challenge_id=response.challenge_id):
-                ref = refs[number]
-                cost = worst_cost(ref.operation, self.policy.tao_usd) if ref else 0
+            for number in draw(pool, room, seed=self.policy.seed, purpose=purpose, challenge_id=challenge_id):
+                cost = able[number].cost or 0
                 if cost <= left:
                     left -= cost
-                    drawn.add(number)
-        return frozenset(drawn)
+                    drawn.append(able[number])
+        return drawn
 
-    async def _repeat(self, step: TaskStep, ref: OperationRef, output: JSON, version: str) -> Finding:
-        stable_ms = ref.operation.stability_s * 1_000
+    async def _repeat(self, call: _Call, version: str) -> Finding:
+        step, stable_ms = call.step, call.ref.operation.stability_s * 1_000
         if stable_ms and self.now_ms() - self.issued.sent_ms > stable_ms:
             return Finding(Code.REPLAY_TOO_LATE, step=step.step)
+        timeout_s = self.policy.timeout_s
         try:
-            async with asyncio.timeout(self.policy.timeout_s):
-                answer = await self.replay.call(ref, step.query, tag=self._tag(step), timeout_s=self.policy.timeout_s)
+            async with asyncio.timeout(timeout_s):
+                answer = await self.replay.call(call.ref, step.query, tag=self._tag(step), timeout_s=timeout_s)
         except CallFailed as failed:
             return Finding(Code.REPLAY_FAILED, step=step.step, detail=failed.error.kind)
         except TimeoutError:
             return Finding(Code.REPLAY_FAILED, step=step.step, detail="timeout")
         ours = sha256(answer.body)
-        if ours == step.response_hash or _same(answer.output, output):
+        if ours == step.response_hash or _same(answer.output, call.output):
             return Finding(Code.REPLAY_MATCHES, step=step.step)
-        confirmed = await self._confirmed(step, ref, version, ours)
+        confirmed = await self._confirmed(step, call.ref, version, ours)
         code = Code.REPLAY_MISMATCH_CONFIRMED if confirmed else Code.REPLAY_MISMATCH_UNCONFIRMED
         return Finding(code, step=step.step)
 
@@ -138,10 +146,6 @@ class Replays:
     def _tag(self, step: TaskStep) -> str:
         """A tag that nobody can link to the challenge's without the seed."""
         return sha256(b"orchestra-replay/1|" + self.policy.seed + f"|{self.issued.synapse.tag}|{step.step}".encode())
-
-
-def _ref(step: TaskStep, view: LedgerView | None) -> OperationRef | None:
-    return view.operation(step.entry, step.operation) if view and step.subnet != "local" else None
 
 
 def _same(ours: JSON, theirs: JSON) -> bool:

@@ -305,6 +305,8 @@ async def test_an_audit_that_could_check_nothing_is_not_conclusive() -> None:
         {"safe_to_retry": False},
         {"sensitive": True},
         {"price": {"amount": "2", "currency": "TAO"}},
+        {"price": {"amount": "0.000001", "currency": "USD"}},
+        {"price": None},
     ],
 )
 async def test_what_must_not_be_repeated_is_not(change: dict[str, Any]) -> None:
@@ -313,6 +315,13 @@ async def test_what_must_not_be_repeated_is_not(change: dict[str, Any]) -> None:
     found = await kit.audit_story(story, replay=subnets)
     assert ("not_replayable", 3, None) in kit.codes(found)
     assert "desearch/web_extract" not in subnets.calls
+
+
+async def test_nothing_is_bought_about_an_answer_that_is_already_refuted() -> None:
+    subnets = kit.TableSubnets(kit.make_ledger())
+    found = await kit.of_story(lambda story: story.data.update(cheapest=1.44), replay=subnets)
+    assert found.refuted
+    assert subnets.calls == []
 
 
 async def test_replays_stay_within_number_and_budget_and_leave_receipted_steps_alone() -> None:

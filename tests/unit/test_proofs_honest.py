@@ -60,7 +60,7 @@ async def answered(case: Case, world: World) -> tuple[kit.Story, Audit]:
     response, bundle = story.seal(issued)
     calls = OwnCalls(World())
     ports = kit.ports(LEDGER, replay=calls, confirm=calls.confirm)
-    policy = AuditPolicy(seed=kit.SEED, beyond=256, replays=256)
+    policy = AuditPolicy(seed=kit.SEED, beyond=256, replays=256, unpriced=0)
     return story, await audit(response.to_wire(), issued, kit.Revealer(bundle), ports, policy)
 
 
