@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import AsyncGenerator, Coroutine, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ledger.database import sqlite_url
@@ -62,6 +62,7 @@ class Neuron:
     subnets: Subnets
     nonces: SqliteNonceStore
     trouble: str | None = None
+    following: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def orchestrator(self) -> Orchestrator:
         """The pipeline with this node's keys and experience."""
@@ -102,19 +103,23 @@ class Neuron:
         neuron = sight.members.by_hotkey(hotkey) if sight else None
         return Peer.of(neuron, self.client) if neuron else None
 
-    async def catch_up(self) -> None:
-        """Bring the Ledger to where its committer is. Trouble is logged: an old Ledger is better than no answer."""
+    async def catch_up(self) -> bool:
+        """Bring the Ledger to where its committer is; is it there? Trouble is logged: an old Ledger is better than no
+        answer. Whoever asks meanwhile waits for the same answer.
+        """
         committer = self.settings.ledger_committer
-        source = self.peer(committer) if committer else None
-        if source is None or committer == self.signer.ss58_address:
-            return
-        sight = self.watch.sight
-        try:
-            await self.ledger.follow(
-                source, committer=committer, verify=verify_signature, block=sight.block.number if sight else 0
-            )
-        except LEDGER_TROUBLE as error:
-            logger.warning("the Ledger stays at %s: %s", self.ledger.view.version[:12], error)
+        if committer == self.signer.ss58_address:
+            return True
+        source, sight = self.peer(committer), self.watch.sight
+        if source is None or sight is None:
+            return False
+        async with self.following:
+            try:
+                await self.ledger.follow(source, committer=committer, verify=verify_signature, block=sight.block.number)
+            except LEDGER_TROUBLE as error:
+                logger.warning("the Ledger stays at %s: %s", self.ledger.view.version[:12], error)
+                return False
+        return True
 
     async def keep_published(self, address: Address, sight: Sight) -> None:
         """See that the chain has our address. A rate limit is waited out by the next blocks' attempts."""

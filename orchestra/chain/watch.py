@@ -78,9 +78,10 @@ class ChainWatch:
         return self.sight
 
     async def run(self, on_block: Callable[[Sight], Awaitable[None]]) -> None:
-        """Call `on_block` once for every new head that is seen, until cancelled.
+        """Call `on_block` for every new head that is seen, until cancelled.
 
-        A block that passes while `on_block` works is skipped, not queued: work is decided by block numbers.
+        A block that passes while `on_block` works is skipped, not queued: work is decided by block numbers. When the
+        chain goes away under `on_block`, that block comes again.
 
         Raises:
             ChainLost: no successful read for `give_up_s` seconds.
@@ -90,8 +91,10 @@ class ChainWatch:
         while True:
             try:
                 head = await self._chain.head()
-                fresh = head.number != seen
-                sight = await self.refresh() if fresh else None
+                if head.number != seen:
+                    sight = await self.refresh()
+                    await on_block(sight)
+                    seen = sight.block.number
             except ChainError as error:
                 self._note(str(error))
                 if self._clock() - last_success > self._give_up_s:
@@ -99,9 +102,6 @@ class ChainWatch:
             else:
                 last_success = self._clock()
                 self._note("")
-                if sight is not None:
-                    seen = sight.block.number
-                    await on_block(sight)
             await self._sleep(self._poll_s)
 
     def _note(self, trouble: str) -> None:

@@ -7,14 +7,11 @@ from dataclasses import dataclass
 
 from ledger.entry import SubnetEntry
 from orchestra.devnet.entries import entry_after_drift
-from orchestra.transport import OutboundClient
+from orchestra.transport import OutboundClient, TransportError
+from orchestra.validation.validator import CanaryFailed
 
 CANARY_ENTRY = "atlas"
 TIMEOUT_S = 5.0
-
-
-class CanaryFailed(RuntimeError):
-    """The control port did not do as asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +26,13 @@ class AtlasCanary:
         """Make the service answer in the drifted or in the original shape, and return the entry for that shape.
 
         Raises:
-            CanaryFailed: it refused.
-            orchestra.transport.TransportError: it did not answer.
+            CanaryFailed: the control port refused, or did not answer.
         """
-        answer = await self.http.request(
-            "POST", f"{self.control}/control", json={"schema": "drifted" if drifted else None}, timeout_s=TIMEOUT_S
-        )
+        url, schema = f"{self.control}/control", "drifted" if drifted else None
+        try:
+            answer = await self.http.request("POST", url, json={"schema": schema}, timeout_s=TIMEOUT_S)
+        except TransportError as error:
+            raise CanaryFailed(f"no answer from the canary's control port: {error}") from error
         if answer.status != 200:
             raise CanaryFailed(f"the canary's control port answered with {answer.status}")
         return entry_after_drift(self.original()) if drifted else self.original()

@@ -18,7 +18,7 @@ from typing import Any
 from ledger.canonical import canonical
 from orchestra.chain import create_wallet, dev_signer, list_wallets, wallet_address
 from orchestra.devnet.entries import devnet_entries
-from orchestra.devnet.processes import Child, Processes
+from orchestra.devnet.processes import Child, Processes, ProcessFailed
 from orchestra.devnet.subnets.__main__ import DEFAULT_KEY_URI, DEFAULT_KEYS
 from orchestra.settings import local_file
 
@@ -138,6 +138,9 @@ class LocalNetwork:
         """
         try:
             await self._start()
+        except BaseExceptionGroup as group:
+            await self.stop()
+            raise _process_failed(group) or group from None
         except BaseException:
             await self.stop()
             raise
@@ -319,6 +322,16 @@ class LocalNetwork:
 
     def _process_table(self) -> dict[str, int]:
         return {name: child.pid for name, child in self.processes.children.items()}
+
+
+def _process_failed(error: BaseException) -> BaseException | None:
+    """The first process that failed, out of a group of things that went wrong together."""
+    while isinstance(error, BaseExceptionGroup):
+        failed = error.subgroup(ProcessFailed)  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+        if failed is None:
+            return None
+        error = failed.exceptions[0]  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    return error  # pyright: ignore[reportUnknownVariableType]
 
 
 def write_private(path: Path, document: Any) -> None:

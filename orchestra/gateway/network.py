@@ -46,7 +46,10 @@ class NetworkBackend:
                 continue
             emit(self._progress("answered", f"answered in {response.elapsed_ms} ms", began))
             emit(self._progress("auditing", "checking every claim", began))
-            answered = await self.validator.auditor.judge(peer, synapse, response, ledger=self.validator.ledger)
+            answered = await self.validator.judge(peer, synapse, response)
+            if answered is None:
+                failures.append(f"{peer.hotkey}: it names a Ledger version that could not be looked up")
+                continue
             audit = answered.audit
             if audit.response is None or audit.refuted:
                 failures.append(f"{peer.hotkey}: {'; '.join(audit.reasons()[:2]) or 'not readable'}")

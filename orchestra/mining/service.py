@@ -52,7 +52,7 @@ class Miner:
     orchestrator: Orchestrator
     ledger: LedgerNode
     evidence: EvidenceStore
-    catch_up: Callable[[], Awaitable[None]] | None
+    catch_up: Callable[[], Awaitable[object]] | None
     most_at_once: int = 8
     _answering: set[str] = field(default_factory=set[str])
 
@@ -64,12 +64,14 @@ class Miner:
             AlreadyAnswered: this id was answered, or is being answered.
             orchestra.schema.TargetSchemaError: the target_schema is not one.
         """
-        if synapse.challenge_id in self._answering or await self.evidence.has(synapse.challenge_id):
+        if synapse.challenge_id in self._answering:
             raise AlreadyAnswered
         if len(self._answering) >= self.most_at_once:
             raise Busy
-        self._answering.add(synapse.challenge_id)
+        self._answering.add(synapse.challenge_id)  # before anything is awaited: the same id may be on its way twice
         try:
+            if await self.evidence.has(synapse.challenge_id):
+                raise AlreadyAnswered
             return await self._answer(synapse, request_digest, validator)
         finally:
             self._answering.discard(synapse.challenge_id)

@@ -27,11 +27,19 @@ from orchestra.validation.scoring import Answered
 
 REPLAY_BUDGET_RAO = 5_000_000
 REPLAYS = 4
+SEED_BYTES = 32
+
+
+def fresh_seed() -> bytes:
+    """What nobody knew before the answer was in."""
+    return secrets.token_bytes(SEED_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
 class Auditor:
-    """Audits answers for one validator. `others` are the other validators to confirm a mismatch with."""
+    """Audits answers for one validator. `others` are the other validators to confirm a mismatch with; `seed` gives 32
+    bytes for every audit, from which all its chances follow.
+    """
 
     me: str
     verify: Verify
@@ -39,6 +47,7 @@ class Auditor:
     metagraph: Callable[[int], Awaitable[Metagraph]]
     others: Callable[[], list[Peer]]
     tao_usd: Decimal
+    seed: Callable[[], bytes] = fresh_seed
 
     async def judge(
         self, peer: Peer, synapse: OrchestraSynapse, response: SignedResponse, *, ledger: LedgerNode
@@ -60,9 +69,7 @@ class Auditor:
             confirm=self._confirm,
             now_ms=_now_ms,
         )
-        policy = AuditPolicy(
-            seed=secrets.token_bytes(32), replays=REPLAYS, replay_budget=REPLAY_BUDGET_RAO, tao_usd=self.tao_usd
-        )
+        policy = AuditPolicy(seed=self.seed(), replays=REPLAYS, replay_budget=REPLAY_BUDGET_RAO, tao_usd=self.tao_usd)
         return Answered(await audit(response.body, issued, _Miner(peer), ports, policy), response.elapsed_ms)
 
     async def _is_registered(self, netuid: int, hotkey: str, /) -> bool | None:

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from ledger.view import LedgerView
 from orchestra.planning import Planner
-from orchestra.proofs import Audit
+from orchestra.proofs import Audit, Code
 from orchestra.protocol import EntryView, OrchestraResponse, TaskStep
 from orchestra.routing import Limits, optimal, regret
 from orchestra.schema import TargetSchema, completeness, leaf_pointers
@@ -18,7 +18,8 @@ from orchestra.validation.challenges import Challenge
 from orchestra.validation.components import Component, ScoreEvent
 from orchestra.validation.traps import TrapVerdict, judge_canary, judge_hint
 
-REASONS_KEPT = 12
+REASONS_EACH = 3
+"""How many reasons are kept for one component of one event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,11 @@ class Answered:
 
     audit: Audit
     elapsed_ms: int
+
+    @property
+    def ahead(self) -> bool:
+        """Was it made with a Ledger version that the auditor does not have?"""
+        return any(each.code is Code.LEDGER_VERSION_AHEAD for each in self.audit.findings)
 
 
 def no_answer(challenge: Challenge, *, miner: str, block: int, why: str) -> ScoreEvent:
@@ -37,7 +43,7 @@ def no_answer(challenge: Challenge, *, miner: str, block: int, why: str) -> Scor
         kind="challenge",
         block=block,
         values=dict.fromkeys(_ORCHESTRATION, 0.0),
-        reasons=(f"no answer: {why}"[:300],),
+        reasons=(f"orchestration: no answer: {why}"[:300],),
     )
 
 
@@ -51,8 +57,14 @@ def challenge_event(
     planner: Planner,
     tao_usd: Decimal | None,
 ) -> ScoreEvent:
-    """The five components of orchestration from one audited answer; `ledger` is the view it was drawn from."""
+    """The five components of orchestration from one audited answer; `ledger` is the view it was drawn from.
+
+    Where the auditor's own failures left nothing to judge the proofs by, the event says nothing about what rests on
+    them: hash verification and completeness.
+    """
     audit, response = answered.audit, answered.audit.response
+    if answered.ahead:
+        return no_answer(challenge, miner=miner, block=block, why="it names a Ledger version that does not exist")
     if response is None:
         refused = no_answer(challenge, miner=miner, block=block, why="; ".join(audit.reasons()[:3]) or "not readable")
         return refused if not audit.refuted else _refuted(refused, audit)
@@ -68,11 +80,27 @@ def challenge_event(
         "routing": 1.0 - wasted,
         "latency": 1.0 if in_time else 0.0,
     }
-    late = () if in_time else (f"late: {answered.elapsed_ms} of {challenge.synapse.deadline_ms} ms",)
-    absent = tuple(f"{each.pointer or '/'}: {each.reason}" for each in filled.missing[:4])
-    costly = (f"spent {wasted:.0%} more than the reference plan needs",) if wasted > 0 else ()
-    reasons = (*audit.reasons(), *wrong, *absent, *costly, *late)[:REASONS_KEPT]
+    if not audit.conclusive:
+        del values["hash_verification"], values["completeness"]
+    reasons = (
+        *_faults(audit),
+        *(f"schema_compliance: {each}" for each in wrong),
+        *(f"completeness: {each.pointer or '/'}: {each.reason}" for each in filled.missing[:REASONS_EACH]),
+        *((f"routing: {wasted:.0%} of what it spent need not have been",) if wasted > 0 else ()),
+        *(() if in_time else (f"latency: {answered.elapsed_ms} of {challenge.synapse.deadline_ms} ms",)),
+    )
     return ScoreEvent(challenge.synapse.challenge_id, miner, "challenge", block, values, audit.refuted, reasons)
+
+
+def _faults(audit: Audit) -> tuple[str, ...]:
+    """What the audit found, under the component that it costs; a refutation costs them all and comes first."""
+    refuted = [each.in_words() for each in audit.faults if each.outcome == "refuted"]
+    doubts = [each for each in audit.faults if each.outcome != "refuted"]
+    unsourced = [f"completeness: {each.in_words()}" for each in doubts if each.check == "provenance"]
+    unproved = [f"hash_verification: {each.in_words()}" for each in doubts if each.check != "provenance"]
+    if not audit.credits:
+        unproved.insert(0, "hash_verification: no call to a subnet succeeded")
+    return (*refuted[:REASONS_EACH], *unproved[:REASONS_EACH], *unsourced[:REASONS_EACH])
 
 
 def trap_event(
@@ -96,7 +124,7 @@ def trap_event(
         kind="trap",
         block=block,
         values={"freshness": 1.0 if verdict.passed else 0.0},
-        reasons=() if verdict.passed else (verdict.reason,),
+        reasons=() if verdict.passed else (f"freshness: {verdict.reason}",),
     )
 
 
@@ -107,14 +135,14 @@ def ledger_audit_event(
     theirs = {view.entry: view.digest for view in views or ()}
     right = [name for name in asked if theirs.get(name) == _digest(ours, name)]
     wrong = sorted(set(asked) - set(right))
-    reasons = (f"its Ledger differs on {', '.join(wrong)}",) if views is not None else ("gave no view of its Ledger",)
+    reason = f"its Ledger differs on {', '.join(wrong)}" if views is not None else "gave no view of its Ledger"
     return ScoreEvent(
         event_id=f"{nonce}/ledger",
         hotkey=miner,
         kind="ledger_audit",
         block=block,
         values={"freshness": len(right) / len(asked) if views is not None else 0.0},
-        reasons=reasons if wrong else (),
+        reasons=(f"freshness: {reason}",) if wrong else (),
     )
 
 
@@ -171,8 +199,7 @@ def _verdict(
 
 
 def _refuted(event: ScoreEvent, audit: Audit) -> ScoreEvent:
-    reasons = audit.reasons()[:REASONS_KEPT]
-    return ScoreEvent(event.event_id, event.hotkey, event.kind, event.block, event.values, True, reasons)
+    return ScoreEvent(event.event_id, event.hotkey, event.kind, event.block, event.values, True, _faults(audit))
 
 
 def _digest(view: LedgerView, name: str) -> str | None:

@@ -72,13 +72,14 @@ def judge_hint(trap: Trap, response: OrchestraResponse) -> TrapVerdict:
 def judge_canary(response: OrchestraResponse, theirs: LedgerView | None, ours: LedgerView) -> TrapVerdict:
     """Did the miner answer from the canary's entry that was in force, and read the answer as it is now?
 
-    `theirs` is the Ledger at the version that the response names, None when that version never existed.
+    `theirs` is the Ledger at the version that the response names, None when that version never existed; `ours` the
+    version that the challenge names. Whoever has a newer one is not stale.
     """
     canaries = {ref.entry.id for ref in ours.operations(CANARY_CAPABILITY)}
     if theirs is None:
         return TrapVerdict(False, f"names the Ledger version {response.ledger_version}, which does not exist")
     stale = sorted(name for name in canaries if theirs.entry(name) != ours.entry(name))
-    if stale:
+    if stale and theirs.size < ours.size:
         return TrapVerdict(False, f"answered from an outdated Ledger entry of {', '.join(stale)}")
     steps = [step for step in response.task_pipeline if step.entry in canaries]
     if not steps:

@@ -19,21 +19,24 @@ from typing import Protocol
 from ledger.canonical import leaf_hash, merkle_root
 from ledger.entry import SubnetEntry
 from ledger.types import Signer, Verify
+from ledger.view import LedgerView
 from orchestra.chain.types import BlockRef, Metagraph, TxOutcome
 from orchestra.chain.watch import Sight
 from orchestra.ledger_node import LedgerNode
 from orchestra.mining.service import audit_payload
 from orchestra.peers import Peer, PeerFailed
 from orchestra.planning import Planner
-from orchestra.protocol import LedgerAuditRequest, OrchestraSynapse, QuoteRequest
+from orchestra.protocol import LedgerAuditRequest, LedgerAuditResponse, OrchestraSynapse, QuoteRequest
 from orchestra.transport import SignedResponse
 from orchestra.validation import scoring
 from orchestra.validation.auditing import Auditor
 from orchestra.validation.challenges import Challenge, Domain, draw
 from orchestra.validation.components import Score, ScoreEvent, score
 from orchestra.validation.schedule import SCORING_WINDOW_TEMPOS, Slot, Tempo, schedule, tempo_at
+from orchestra.validation.scoring import Answered
 from orchestra.validation.seeds import SECRET_BYTES, challenge_dice, commitment
 from orchestra.validation.store import IssuedChallenge, ValidationStore
+from orchestra.validation.traps import CANARY_CAPABILITY
 from orchestra.validation.weight_beat import due
 from orchestra.validation.weights import WeightSetter
 
@@ -56,11 +59,19 @@ class ValidatorChain(Protocol):
     async def commit(self, wallet: Signer, netuid: int, data: str) -> TxOutcome: ...
 
 
+class CanaryFailed(RuntimeError):
+    """The canary did not change, or nobody knows whether it did."""
+
+
 class Canary(Protocol):
     """A subnet of the validator's own whose schema changes on a secret schedule."""
 
     async def change(self, *, drifted: bool) -> SubnetEntry:
-        """Change the service and return the entry that describes it from now on."""
+        """Change the service and return the entry that describes it from now on.
+
+        Raises:
+            CanaryFailed: try again later.
+        """
         ...
 
 
@@ -76,14 +87,16 @@ class TempoPlan:
 
 @dataclass(slots=True)
 class Validator:
-    """One validator. `peer` finds a neuron by hotkey; `canary` only where it runs one and commits the Ledger."""
+    """One validator. `peer` finds a neuron by hotkey; `canary` only where it runs one and commits the Ledger.
+    `catch_up` brings the Ledger to where its committer is and says whether it is there.
+    """
 
     signer: Signer
     netuid: int
     chain: ValidatorChain
     store: ValidationStore
     ledger: LedgerNode
-    catch_up: Callable[[], Awaitable[None]]
+    catch_up: Callable[[], Awaitable[bool]]
     peer: Callable[[str], Peer | None]
     planner: Planner
     auditor: Auditor
@@ -96,6 +109,7 @@ class Validator:
     canary: Canary | None = None
     sight: Sight | None = None
     _plan: TempoPlan | None = None
+    _canary_turned: int | None = None
     _group: asyncio.TaskGroup | None = None
     _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_CHALLENGES_AT_ONCE))
     _first_block: int | None = None
@@ -118,6 +132,7 @@ class Validator:
             self._first_block = min([event.block for event in oldest], default=block)
         await self.catch_up()
         plan = await self._tempo_plan(sight)
+        await self._turn_canary(plan.tempo, sight.block)
         await self._start_challenges(plan, sight)
         await self._set_weights(plan, block)
 
@@ -136,10 +151,9 @@ class Validator:
         members = await self.chain.metagraph(self.netuid, block=tempo.first)
         validators = {each.hotkey: each.stake_rao for each in members.validators(self.min_stake_rao)}
         miners = tuple(each.hotkey for each in members.miners(self.min_stake_rao))
-        self._plan = TempoPlan(tempo, beacon, schedule(tempo, beacon, validators=validators, miners=miners), miners)
         await self._commit_seeds(tempo)
-        await self._turn_canary(tempo, sight.block)
         await self.store.forget_before(tempo.first - HISTORY_TEMPOS * tempo.length)
+        self._plan = TempoPlan(tempo, beacon, schedule(tempo, beacon, validators=validators, miners=miners), miners)
         return self._plan
 
     async def _commit_seeds(self, tempo: Tempo) -> None:
@@ -161,14 +175,19 @@ class Validator:
 
     async def _turn_canary(self, tempo: Tempo, block: BlockRef) -> None:
         """Change the canary's schema when this tempo's secret says so, and commit the change to the Ledger."""
-        if self.canary is None:
+        if self.canary is None or self._canary_turned == tempo.index:
             return
         secret = await self.store.seed(tempo.index, secrets.token_bytes(SECRET_BYTES))
         dice = challenge_dice(secret, beacon="canary", miner=self.signer.ss58_address, slot=0)
-        entry = await self.canary.change(drifted=dice.random() < 0.5)
+        try:
+            entry = await self.canary.change(drifted=dice.random() < 0.5)
+        except CanaryFailed as error:
+            logger.warning("%s; tried again with the next block", error)
+            return
         if self.ledger.view.entry(entry.id) != entry:
             view = await self.ledger.commit([entry], block=block.number)
             logger.info("the canary changed; the Ledger is now %s", view.version)
+        self._canary_turned = tempo.index
 
     # challenges
 
@@ -209,36 +228,62 @@ class Validator:
     async def _pursue(self, challenge: Challenge, miner: str, block: int) -> None:
         async with self._places:
             try:
-                events = [*await self._challenge(challenge, miner, block), await self._audit_ledger(miner, block)]
+                events = await self._challenge(challenge, miner, block)
+                events += await self._audit_ledger(challenge, miner, block)
             except Exception:  # the one place where a hostile answer could otherwise end the validator
                 logger.exception("judging %s failed; it says nothing about %s", challenge.synapse.challenge_id, miner)
                 return
         await self.store.record(events, settles=challenge.synapse.challenge_id)
 
     async def _challenge(self, challenge: Challenge, miner: str, block: int) -> list[ScoreEvent]:
-        """Ask one miner and judge what comes back."""
+        """Ask one miner and judge what comes back. No event where only we, or our canary, stood in the way."""
         peer = self.peer(miner)
         if peer is None:
             return [scoring.no_answer(challenge, miner=miner, block=block, why="it serves nowhere")]
-        ours = self.ledger.view
         try:
             response = await self.ask(peer, challenge.synapse)
         except PeerFailed as error:
             return [scoring.no_answer(challenge, miner=miner, block=block, why=str(error))]
-        answered = await self.auditor.judge(peer, challenge.synapse, response, ledger=self.ledger)
+        answered = await self.judge(peer, challenge.synapse, response)
+        if answered is None or (self._canary_turned_under(challenge) and not answered.audit.refuted):
+            return []
+        drawn_from = self._drawn_from(challenge)
         event = scoring.challenge_event(
             challenge,
             answered,
             miner=miner,
             block=block,
-            ledger=ours,
+            ledger=drawn_from,
             planner=self.planner,
             tao_usd=self.tao_usd,
         )
         read = answered.audit.response
         theirs = self.ledger.at(read.ledger_version) if read else None
-        trap = scoring.trap_event(challenge, read, miner=miner, block=block, theirs=theirs, ours=ours)
+        trap = scoring.trap_event(challenge, read, miner=miner, block=block, theirs=theirs, ours=drawn_from)
         return [event] if trap is None else [event, trap]
+
+    async def judge(self, peer: Peer, synapse: OrchestraSynapse, response: SignedResponse) -> Answered | None:
+        """Audit an answer; once more when it was made with a Ledger that we did not have yet.
+
+        None: the committer of the Ledger cannot be asked whether that version exists, so nothing can be said.
+        """
+        answered = await self.auditor.judge(peer, synapse, response, ledger=self.ledger)
+        if not answered.ahead:
+            return answered
+        known = await self.catch_up()
+        answered = await self.auditor.judge(peer, synapse, response, ledger=self.ledger)
+        return answered if known or not answered.ahead else None
+
+    def _drawn_from(self, challenge: Challenge) -> LedgerView:
+        """The Ledger as the challenge names it: what the miner could know when it was asked."""
+        return self.ledger.at(challenge.synapse.ledger_version) or self.ledger.view
+
+    def _canary_turned_under(self, challenge: Challenge) -> bool:
+        """Did the canary change between the question and the judgement? Then nobody knows which one was called."""
+        if challenge.kind != "canary":
+            return False
+        before, now = self._drawn_from(challenge), self.ledger.view
+        return any(now.entry(ref.entry.id) != ref.entry for ref in before.operations(CANARY_CAPABILITY))
 
     async def ask(self, peer: Peer, synapse: OrchestraSynapse) -> SignedResponse:
         """Quote, then the challenge: the one way in which synthetic and organic work reaches a miner.
@@ -258,24 +303,39 @@ class Validator:
             raise PeerFailed("declined", quote.reason)
         return await peer.challenge(synapse)
 
-    async def _audit_ledger(self, miner: str, block: int) -> ScoreEvent:
-        """Ask for the miner's view of a few entries."""
-        ours = self.ledger.view
+    async def _audit_ledger(self, challenge: Challenge, miner: str, block: int) -> list[ScoreEvent]:
+        """Ask for the miner's view of a few entries. It is held against the version that it names, which may not be
+        older than the challenge's: what was committed since then it need not know.
+        """
+        least = self._drawn_from(challenge)
+        if not least.entries:
+            return []
         asked = tuple(
-            sorted(secrets.SystemRandom().sample(sorted(ours.entries), min(AUDITED_ENTRIES, len(ours.entries))))
+            sorted(secrets.SystemRandom().sample(sorted(least.entries), min(AUDITED_ENTRIES, len(least.entries))))
         )
         nonce = "0x" + secrets.token_hex(32)
+        views, theirs = None, None
+        answer = await self._ledger_view(miner, LedgerAuditRequest(entries=asked, nonce=nonce))
+        if answer is not None:
+            views, theirs = answer.entries, self.ledger.at(answer.ledger_version)
+            if theirs is None and await self.catch_up():
+                theirs = self.ledger.at(answer.ledger_version)
+        ours = theirs if theirs is not None and theirs.size >= least.size else least
+        return [scoring.ledger_audit_event(nonce, views, asked=asked, miner=miner, block=block, ours=ours)]
+
+    async def _ledger_view(self, miner: str, request: LedgerAuditRequest) -> LedgerAuditResponse | None:
+        """The signed answer; None when there is none, or none of this miner for this request."""
         peer = self.peer(miner)
-        views = None
-        if peer is not None:
-            try:
-                answer = await peer.ledger_audit(LedgerAuditRequest(entries=asked, nonce=nonce))
-                payload = audit_payload(answer.ledger_version, nonce, answer.entries, miner)
-                if answer.nonce == nonce and self.verify(miner, payload, bytes.fromhex(answer.signature[2:])):
-                    views = answer.entries
-            except PeerFailed as error:
-                logger.debug("no Ledger view from %s: %s", miner, error)
-        return scoring.ledger_audit_event(nonce, views, asked=asked, miner=miner, block=block, ours=ours)
+        if peer is None:
+            return None
+        try:
+            answer = await peer.ledger_audit(request)
+        except PeerFailed as error:
+            logger.debug("no Ledger view from %s: %s", miner, error)
+            return None
+        payload = audit_payload(answer.ledger_version, request.nonce, answer.entries, miner)
+        signed = self.verify(miner, payload, bytes.fromhex(answer.signature[2:]))
+        return answer if answer.nonce == request.nonce and signed else None
 
     # scores and weights
 
