@@ -47,6 +47,7 @@ class AioTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         session = self._session or self._open()
+        request.headers.encoding = "ascii"  # httpx would look for it anew at every header
         try:
             response = await session.request(
                 request.method,
@@ -58,7 +59,9 @@ class AioTransport(httpx.AsyncBaseTransport):
             )
         except (aiohttp.ClientError, ValueError) as error:
             raise _translated(error) from error
-        return httpx.Response(response.status, headers=list(response.raw_headers), stream=_Stream(response))
+        answer = httpx.Response(response.status, headers=list(response.raw_headers), stream=_Stream(response))
+        answer.headers.encoding = "latin-1"
+        return answer
 
     def _open(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(

@@ -30,7 +30,7 @@ INSERT INTO nonces (nonce_ns, hotkey)
 SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?) WHERE true
 ON CONFLICT DO NOTHING RETURNING nonce_ns, hotkey
 """
-_LARGEST_BATCH = 256
+_LARGEST_BATCH = 16
 _COMMITS_PER_TIDY = 2000
 _BUSY_PAUSE_S = 0.005
 

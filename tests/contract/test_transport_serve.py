@@ -141,8 +141,9 @@ async def flood(writer: asyncio.StreamWriter) -> None:
 @on_both_loops
 async def test_a_refused_body_is_read_up_to_a_time() -> None:
     async with serving(app_of(), limits=WireLimits(request_timeout_s=0.05)) as address:
-        answer = await talk(address, CHUNKED, CHUNK)
-    assert answer.count(b"HTTP/1.1") <= 1
+        started = asyncio.get_running_loop().time()
+        await talk(address, CHUNKED, CHUNK)
+    assert asyncio.get_running_loop().time() - started < 15, "ended by the idle timeout instead"
 
 
 @on_both_loops
