@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ NETUID = 2
 TEMPO = 10
 STAKE_RAO = 10_000 * 10**9
 FAUCET_RAO = 1_000_000 * 10**9
+_PORTS = (20_000, 32_000)
 FEES_RAO = 100 * 10**9
 """What a neuron's coldkey starts with: it pays the fees of its hotkey's calls."""
 PASSWORDLESS = None
@@ -171,7 +174,7 @@ class LocalNetwork:
             known: dict[str, Any] = json.loads(self.layout.state.read_text())
             return known
         names = [spec.name for spec in (*self.validators, *self.miners)]
-        ports = free_ports({spec.name: spec.host for spec in (*self.validators, *self.miners)})
+        ports = {spec.name: free_port(spec.host) for spec in (*self.validators, *self.miners)}
         subnets = {name: free_port("127.0.0.1") for name in (*SUBNETS, "web")}
         controls = {name: free_port("127.0.0.1") for name in SUBNETS}
         gateways = {spec.name: free_port("127.0.0.1") for spec in self.validators}
@@ -343,10 +346,10 @@ def write_private(path: Path, document: Any) -> None:
 
 
 def free_port(host: str) -> int:
-    """A port that nobody listens on now."""
-    with socket.create_server((host, 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-def free_ports(hosts: Mapping[str, str]) -> dict[str, int]:
-    return {name: free_port(host) for name, host in hosts.items()}
+    """A port that nobody listens on now, below those that the system gives to outgoing connections: one of these could
+    be taken by the time our server wants it.
+    """
+    for port in random.SystemRandom().sample(range(*_PORTS), 200):
+        with suppress(OSError), socket.create_server((host, port)):
+            return port
+    raise OSError(f"no free port found on {host}")
