@@ -174,13 +174,14 @@ class LocalNetwork:
             known: dict[str, Any] = json.loads(self.layout.state.read_text())
             return known
         names = [spec.name for spec in (*self.validators, *self.miners)]
-        ports = {spec.name: free_port(spec.host) for spec in (*self.validators, *self.miners)}
-        subnets = {name: free_port("127.0.0.1") for name in (*SUBNETS, "web")}
-        controls = {name: free_port("127.0.0.1") for name in SUBNETS}
-        gateways = {spec.name: free_port("127.0.0.1") for spec in self.validators}
+        free = FreePorts()
+        ports = {spec.name: free.on(spec.host) for spec in (*self.validators, *self.miners)}
+        subnets = {name: free.on("127.0.0.1") for name in (*SUBNETS, "web")}
+        controls = {name: free.on("127.0.0.1") for name in SUBNETS}
+        gateways = {spec.name: free.on("127.0.0.1") for spec in self.validators}
         return {
             "netuid": NETUID,
-            "chain_port": self.chain_port or free_port("127.0.0.1"),
+            "chain_port": self.chain_port or free.on("127.0.0.1"),
             "ports": ports,
             "subnets": subnets,
             "controls": controls,
@@ -345,11 +346,17 @@ def write_private(path: Path, document: Any) -> None:
     draft.replace(path)
 
 
-def free_port(host: str) -> int:
-    """A port that nobody listens on now, below those that the system gives to outgoing connections: one of these could
-    be taken by the time our server wants it.
+class FreePorts:
+    """Ports that nobody listens on now, no two alike, below those that the system gives to outgoing connections: one of
+    these could be taken by the time our server wants it.
     """
-    for port in random.SystemRandom().sample(range(*_PORTS), 200):
-        with suppress(OSError), socket.create_server((host, port)):
-            return port
-    raise OSError(f"no free port found on {host}")
+
+    def __init__(self) -> None:
+        self._drawn = iter(random.SystemRandom().sample(range(*_PORTS), 1_000))
+
+    def on(self, host: str) -> int:
+        """The next one that is free on this address."""
+        for port in self._drawn:
+            with suppress(OSError), socket.create_server((host, port)):
+                return port
+        raise OSError(f"no free port found on {host}")
