@@ -272,7 +272,7 @@ class Evidence(Message):
 class LedgerAuditRequest(Message):
     """What does your Ledger say of these entries? `nonce` makes the question unique."""
 
-    entries: tuple[str, ...] = Field(min_length=1, max_length=64)
+    entries: tuple[Annotated[str, Field(max_length=64)], ...] = Field(min_length=1, max_length=64)
     nonce: HashStr
 
 
