@@ -15,6 +15,7 @@ import aiohttp
 
 TIMEOUT_S = 5.0
 MAX_BYTES = 2 << 20
+_SAFE = "/%:@!$&'()*+,;=~-._"
 
 
 class PageUnavailable(Exception):
@@ -65,7 +66,8 @@ class Crawler:
         if parts.scheme not in ("http", "https") or not parts.hostname or not parts.hostname.isascii():
             raise ValueError("an absolute http or https URL with a host is needed")
         assert self._session is not None
-        target = self._web_url + quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
+        query = f"?{quote(parts.query, safe=_SAFE + '?')}" if parts.query else ""
+        target = self._web_url + quote(parts.path or "/", safe=_SAFE) + query
         try:
             async with self._session.get(target, headers={"Host": parts.hostname}, allow_redirects=False) as answer:
                 if answer.status != 200:
