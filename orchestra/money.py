@@ -14,5 +14,6 @@ def rao(amount_tao: str) -> int:
 
 def tao(amount_rao: int | str) -> str:
     """Rao as decimal TAO, without a trailing zero too many."""
-    whole, part = divmod(int(amount_rao), RAO_PER_TAO)
-    return f"{whole}.{part:09d}".rstrip("0").rstrip(".")
+    amount = int(amount_rao)
+    whole, part = divmod(abs(amount), RAO_PER_TAO)
+    return ("-" if amount < 0 else "") + f"{whole}.{part:09d}".rstrip("0").rstrip(".")
