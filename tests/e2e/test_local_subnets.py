@@ -23,7 +23,7 @@ from ledger.entry import SubnetEntry
 from ledger.view import LedgerView, OperationRef
 from orchestra.chain.keys import dev_signer, verify_signature
 from orchestra.devnet.entries import ENTRY_IDS, devnet_entries, entry_after_drift
-from orchestra.devnet.subnets.__main__ import DEFAULT_KEYS
+from orchestra.devnet.subnets.keys import DEFAULT_KEYS
 from orchestra.execution.run import Answer, CallFailed
 from orchestra.subnets import Secret, Subnets, receipt_holds
 from orchestra.transport import OutboundClient

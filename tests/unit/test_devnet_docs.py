@@ -9,8 +9,9 @@ import pytest
 
 from orchestra.devnet.content import clouds, posts, web_pages
 from orchestra.devnet.entries import ENTRY_IDS, devnet_entries, drifting_operation
-from orchestra.devnet.subnets.__main__ import DEFAULT_KEYS, NAMES, main
+from orchestra.devnet.subnets.__main__ import NAMES, main
 from orchestra.devnet.subnets.faults import MAX_CALLS, Control
+from orchestra.devnet.subnets.keys import DEFAULT_KEYS
 from orchestra.devnet.subnets.readings import all_series
 
 PAGE = (Path(__file__).parents[2] / "docs" / "local-subnets.md").read_text(encoding="utf-8")

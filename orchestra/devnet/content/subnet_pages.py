@@ -29,23 +29,11 @@ class Layout:
     words: dict[str, str]
 
 
-_KEYS = (
-    "netuid",
-    "purpose",
-    "capabilities",
-    "public",
-    "base",
-    "auth",
-    "limits",
-    "billing",
-    "website",
-    "repository",
-    "date",
-)
+_KEYS = "netuid, purpose, capabilities, public, base, auth, limits, billing, website, repository, date"
 
 
-def _words(*labels: str) -> dict[str, str]:
-    return dict(zip(_KEYS, labels, strict=True))
+def _words(labels: str) -> dict[str, str]:
+    return dict(zip(_KEYS.split(", "), labels.split(", "), strict=True))
 
 
 _LAYOUTS = (
@@ -53,85 +41,37 @@ _LAYOUTS = (
         lambda s: s.name,
         markup.definitions,
         _words(
-            "Netuid",
-            "Purpose",
-            "Capabilities",
-            "Public API",
-            "API endpoint",
-            "Authentication",
-            "Rate limits",
-            "Billing",
-            "Website",
-            "Repository",
-            "As of",
+            "Netuid, Purpose, Capabilities, Public API, API endpoint, Authentication, "
+            "Rate limits, Pricing, Website, Repository, As of"
         ),
     ),
     Layout(
         lambda s: f"{s.name} fact sheet",
         markup.key_values,
         _words(
-            "Subnet ID",
-            "What it does",
-            "Can do",
-            "Public API",
-            "Base URL",
-            "Authorization",
-            "Limits",
-            "Pricing",
-            "Homepage",
-            "Source code",
-            "Last updated",
+            "Subnet ID, What it does, Can do, Public API, Base URL, Authorization, "
+            "Limits, Pricing, Homepage, Source code, Last updated"
         ),
     ),
     Layout(
         lambda s: f"{s.name} profile",
         markup.cards,
-        _words(
-            "Netuid",
-            "Description",
-            "Features",
-            "Public API",
-            "Endpoint",
-            "Auth",
-            "Rate limit",
-            "Cost",
-            "Site",
-            "Repo",
-            "Checked",
-        ),
+        _words("Netuid, Description, Features, Public API, Endpoint, Auth, Rate limit, Cost, Site, Repo, Checked"),
     ),
     Layout(
         lambda s: f"{s.name} (SN{s.netuid})",
         markup.sections,
         _words(
-            "Netuid",
-            "What it is",
-            "Capabilities",
-            "Public API",
-            "API base",
-            "Authentication",
-            "Rate limiting",
-            "Billing",
-            "Web site",
-            "Code repository",
-            "Checked",
+            "Netuid, What it is, Capabilities, Public API, API base, Authentication, "
+            "Rate limiting, Fees, Web site, Code repository, Checked"
         ),
     ),
     Layout(
         lambda s: f"Subnet {s.netuid}: {s.name}",
         markup.labelled,
         _words(
-            "Netuid",
-            "What it does",
-            "Capabilities",
-            "Public API",
-            "API URL",
-            "Authentication",
-            "Throttling",
-            "Prices",
-            "Homepage",
-            "Source",
-            "Last updated",
+            "Netuid, What it does, Capabilities, Public API, API URL, Authentication, "
+            "Throttling, Prices, Homepage, Source, Last updated"
         ),
     ),
 )

@@ -24,7 +24,7 @@ from orchestra.devnet.subnets.bm25 import Bm25Index
 from orchestra.devnet.subnets.crawler import Crawler
 from orchestra.devnet.subnets.documents import documents
 from orchestra.devnet.subnets.faults import Faults, Gate, control_app
-from orchestra.devnet.subnets.keys import DEFAULT_BALANCE_USD, Keys
+from orchestra.devnet.subnets.keys import DEFAULT_BALANCE_USD, DEFAULT_KEY_URI, DEFAULT_KEYS, Keys
 from orchestra.devnet.subnets.vectors import VectorIndex
 from orchestra.transport import (
     AnyCaller,
@@ -38,9 +38,6 @@ from orchestra.transport import (
 )
 
 NAMES = ("desearch", "data-universe", "chutes", "atlas", "web")
-DEFAULT_KEYS = {"desearch": "local-sn22", "data-universe": "local-sn13", "chutes": "local-sn64"}
-"""What a service accepts when it is given no keys: published, and worth nothing outside this machine."""
-DEFAULT_KEY_URI = "//Atlas"
 _DRAIN_S = 2.0
 
 

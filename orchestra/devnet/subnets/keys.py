@@ -15,6 +15,10 @@ from ledger.canonical import sha256
 
 _NANO = 10**9
 DEFAULT_BALANCE_USD = Decimal(1000)
+DEFAULT_KEYS = {"desearch": "local-sn22", "data-universe": "local-sn13", "chutes": "local-sn64"}
+"""What a service accepts when it is given no keys: published, and worth nothing outside this machine."""
+DEFAULT_KEY_URI = "//Atlas"
+"""What atlas signs with when it is given no key."""
 
 
 class Standing(Enum):
