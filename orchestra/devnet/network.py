@@ -29,6 +29,8 @@ TEMPO = 10
 STAKE_RAO = 10_000 * 10**9
 FAUCET_RAO = 1_000_000 * 10**9
 _PORTS = (20_000, 32_000)
+FAUCET_KEY = "//Alice"
+"""The development key that pays for newcomers, as on every local chain of a Bittensor developer."""
 FEES_RAO = 100 * 10**9
 """What a neuron's coldkey starts with: it pays the fees of its hotkey's calls."""
 PASSWORDLESS = None
@@ -194,7 +196,7 @@ class LocalNetwork:
     def _make_wallets(self) -> None:
         wallets = str(self.layout.wallets)
         known = {wallet.name for wallet in list_wallets(wallets)}
-        for name in ("owner", "faucet", *self.settings["names"]):
+        for name in ("owner", *self.settings["names"]):
             if name not in known:
                 create_wallet(name, "default", wallets, password=PASSWORDLESS)
 
@@ -225,12 +227,13 @@ class LocalNetwork:
             "commit_reveal_weights_enabled": False,
             "max_validators": 16,
         }
+        faucet = dev_signer(FAUCET_KEY).ss58_address
         atlas = {"hotkey": ATLAS_HOTKEY, "coldkey": self.address("owner", "coldkey")}
         others = [{**owner, "netuid": n, "neurons": [atlas] if n == SUBNETS["atlas"] else []} for n in SUBNETS.values()]
         return {
             "name": "orchestra-local",
             "accounts": {
-                **{self.address(name, "coldkey"): str(FAUCET_RAO) for name in ("owner", "faucet")},
+                **{address: str(FAUCET_RAO) for address in (self.address("owner", "coldkey"), faucet)},
                 **{self.address(name, "coldkey"): str(FEES_RAO) for name in self.settings["names"]},
             },
             "subnets": [
