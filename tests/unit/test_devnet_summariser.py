@@ -34,9 +34,10 @@ def test_repetition_is_left_out() -> None:
 
 
 def test_objects_are_told_by_label_and_value() -> None:
-    text = 'Offers follow.\n{"name": "RunPod", "pricing": {"a100_80gb": 1.99}, "strengths": ["templates", "spot"]}'
-    summary, _ = summarise("One sentence on RunPod pricing.", text, max_tokens=100)
-    assert summary == "name: RunPod; pricing: a100 80gb: 1.99; strengths: templates, spot."
+    runpod = '{"name": "RunPod", "pricing": {"a100_80gb": 1.99, "l4": 0.5}, "strengths": ["templates", "spot"]}'
+    spoken = "name: RunPod; pricing: a100 80gb 1.99, l4 0.5; strengths: templates, spot."
+    for text in (f"Offers follow.\n{runpod}", f'[{runpod}, {{"name": "Lambda"}}]'):
+        assert summarise("One sentence on RunPod pricing.", text, max_tokens=100) == (spoken, False)
 
 
 def test_a_limit_below_one_sentence_cuts_it() -> None:

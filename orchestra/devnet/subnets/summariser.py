@@ -66,28 +66,29 @@ def _sentences(text: str) -> list[str]:
     """Distinct sentences and lines; an object in JSON becomes a line of its labels and values."""
     found: dict[str, None] = {}
     for line in text.splitlines():
-        spoken = _spoken(line.strip())
-        for part in [spoken] if spoken else _BOUNDARY.split(line):
+        for part in _spoken(line.strip()) or _BOUNDARY.split(line):
             sentence = " ".join(_MARKS.sub("", part.strip()).split())
             if sentence:
                 found[sentence if sentence[-1] in ".!?" else sentence + "."] = None
     return list(found)[:MAX_SENTENCES]
 
 
-def _spoken(line: str) -> str:
+def _spoken(line: str) -> list[str]:
+    """A line for every object of a line of JSON; nothing for other text."""
     if not line.startswith(("{", "[")):
-        return ""
+        return []
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
-        return ""
-    return _say(value)
+        return []
+    items = cast("list[Any]", value) if isinstance(value, list) else [value]
+    return [_say(item, "; ", ": ") for item in items]
 
 
-def _say(value: Any) -> str:
+def _say(value: Any, between: str = ", ", after: str = " ") -> str:
     if isinstance(value, dict):
         parts = cast("dict[str, Any]", value).items()
-        return "; ".join(f"{key.replace('_', ' ')}: {_say(item)}" for key, item in parts)
+        return between.join(f"{key.replace('_', ' ')}{after}{_say(item)}" for key, item in parts)
     if isinstance(value, list):
         return ", ".join(_say(item) for item in cast("list[Any]", value))
     return json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
