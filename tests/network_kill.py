@@ -10,6 +10,8 @@ import asyncio
 import os
 import random
 import sqlite3
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,7 +55,10 @@ TABLES: dict[str, tuple[Table, ...]] = {
         Table("ledger", "SELECT idx, entry, leaf, body FROM ledger_changes"),
     ),
 }
-"""What must survive. Nonces are left out here: they are forgotten by age, and have a kill test of their own."""
+"""What must survive."""
+
+YOUNG_NS, REMEMBERED_NS = 20 * 10**9, 60 * 10**9
+"""A nonce is forgotten by age after a minute, so those younger than this must survive a restart of the test."""
 
 
 def snapshot(data: Path, tables: tuple[Table, ...]) -> dict[tuple[str, str], tuple[Any, ...]]:
@@ -71,6 +76,17 @@ def snapshot(data: Path, tables: tuple[Table, ...]) -> dict[tuple[str, str], tup
     return found
 
 
+def nonces(data: Path, within_ns: int) -> dict[tuple[str, str], tuple[Any, ...]]:
+    """The nonces that this neuron accepted lately and must still refuse after a restart."""
+    connection = sqlite3.connect(f"file:{data / 'nonces.sqlite'}?mode=ro", uri=True, timeout=10)
+    try:
+        young = "SELECT nonce_ns, hotkey FROM nonces WHERE nonce_ns > ?"
+        rows = connection.execute(young, (time.time_ns() - within_ns,)).fetchall()
+    finally:
+        connection.close()
+    return {("nonces", f"{nonce_ns}/{hotkey}"): () for nonce_ns, hotkey in rows}
+
+
 async def chain_state(network: LocalNetwork) -> dict[int, str]:
     """The hashes of the last blocks, once the chain answers."""
 
@@ -85,35 +101,36 @@ async def chain_state(network: LocalNetwork) -> dict[int, str]:
     return await until("the chain to answer", read)
 
 
-async def kill_rounds(network: LocalNetwork, rounds: int, seed: int, pipe: int) -> KillReport:
+async def kill_rounds(network: LocalNetwork, rounds: int, seed: int, pipes: Mapping[str, int]) -> KillReport:
     """Kill one process a round, in turn, and start it again on its own data while challenges go on.
 
-    `pipe` is the reading end that validator and chain report their transactions to.
+    `pipes`: by process, the reading end of what it reports its transactions to.
     """
     dice, report = random.Random(seed), KillReport()
-    os.set_blocking(pipe, False)
     for number in range(rounds):
         name = TARGETS[number % len(TARGETS)]
-        _drain(pipe)
         await asyncio.sleep(dice.uniform(0, LONGEST_PAUSE_S))
-        before = await _before(network, name)
+        before = await _committed(network, name, YOUNG_NS)
         await network.processes.children[name].kill()
         report.kills[name] = report.kills.get(name, 0) + 1
-        report.inside_transaction += name != "miner-1" and _drain(pipe).endswith(b"B")
+        report.inside_transaction += name in pipes and _drain(pipes[name]).endswith(b"B")
         await network.processes.restart(name)
-        after = await _before(network, name)
+        after = await _committed(network, name, REMEMBERED_NS)
         report.rows_checked += len(before)
         report.lost += [f"{name}: {key}" for key, row in before.items() if after.get(key) != row]
     return report
 
 
-async def _before(network: LocalNetwork, name: str) -> dict[Any, Any]:
+async def _committed(network: LocalNetwork, name: str, within_ns: int) -> dict[Any, Any]:
     if name == "chain":
         return dict(await chain_state(network))
-    return dict(snapshot(network.layout.data(name), TABLES[name]))
+    data = network.layout.data(name)
+    return {**snapshot(data, TABLES[name]), **nonces(data, within_ns)}
 
 
 def _drain(pipe: int) -> bytes:
+    """Everything that was written to a pipe so far."""
+    os.set_blocking(pipe, False)
     heard = b""
     while True:
         try:

@@ -115,7 +115,7 @@ class LocalNetwork:
     validators: tuple[NeuronSpec, ...] = VALIDATORS
     miners: tuple[NeuronSpec, ...] = MINERS
     progress: Progress = lambda _: None
-    report_transactions_to: int | None = None
+    report_transactions_to: Mapping[str, int] = field(default_factory=dict[str, int])
     processes: Processes = field(init=False)
     settings: dict[str, Any] = field(default_factory=dict[str, Any])
 
@@ -212,9 +212,10 @@ class LocalNetwork:
             genesis.write_bytes(canonical(self._genesis()))
         arguments = ["--db", str(self.layout.root / "chain.sqlite"), "--genesis", str(genesis)]
         arguments += ["--port", str(self.settings["chain_port"]), "--block-time", str(self.block_time_s)]
-        descriptor = self.report_transactions_to
-        arguments += [] if descriptor is None else ["--transaction-fd", str(descriptor)]
-        await self.processes.start("chain", "orchestra.devnet.chain", arguments, inherit=self._inherited())
+        inherited = self._inherited("chain")
+        for descriptor in inherited:
+            arguments += ["--transaction-fd", str(descriptor)]
+        await self.processes.start("chain", "orchestra.devnet.chain", arguments, inherit=inherited)
         self.progress("chain")
 
     def _genesis(self) -> dict[str, Any]:
@@ -297,19 +298,20 @@ class LocalNetwork:
     # neurons
 
     async def _start_neuron(self, spec: NeuronSpec) -> Child:
-        descriptor = self.report_transactions_to
+        inherited = self._inherited(spec.name)
         child = await self.processes.start(
             spec.name,
             f"neurons.{spec.module or spec.role}",
             self.neuron_arguments(spec),
-            environment={} if descriptor is None else {"ORCHESTRA_TRANSACTION_FD": str(descriptor)},
-            inherit=self._inherited(),
+            environment={"ORCHESTRA_TRANSACTION_FD": str(inherited[0])} if inherited else {},
+            inherit=inherited,
         )
         self.progress(f"{spec.role} {spec.name} ({spec.kind})")
         return child
 
-    def _inherited(self) -> tuple[int, ...]:
-        return () if self.report_transactions_to is None else (self.report_transactions_to,)
+    def _inherited(self, name: str) -> tuple[int, ...]:
+        """The descriptor to which this process reports its write transactions, where a test asked for it."""
+        return tuple(descriptor for who, descriptor in self.report_transactions_to.items() if who == name)
 
     def neuron_arguments(self, spec: NeuronSpec) -> list[str]:
         """The command line of one neuron, as anybody could type it."""

@@ -18,17 +18,17 @@ pytestmark = [pytest.mark.e2e, pytest.mark.soak]
 
 
 async def test_every_kill_leaves_everything_that_was_committed(tmp_path: Path) -> None:
-    reading, writing = os.pipe()
+    pipes = {name: os.pipe() for name in ("validator-1", "chain")}
     network = LocalNetwork(Layout(tmp_path / "network"), block_time_s=0.5, miners=MINERS[:2])
-    network.report_transactions_to = writing
+    network.report_transactions_to = {name: writing for name, (_, writing) in pipes.items()}
     try:
         await network.start()
-        report = await kill_rounds(network, ROUNDS, SEED, reading)
+        report = await kill_rounds(network, ROUNDS, SEED, {name: reading for name, (reading, _) in pipes.items()})
         await still_works(network)
     finally:
         await network.stop()
-        os.close(reading)
-        os.close(writing)
+        for descriptor in (end for pipe in pipes.values() for end in pipe):
+            os.close(descriptor)
     record("network_kill", **flat(report))
     assert report.lost == []
     assert report.rows_checked > ROUNDS
