@@ -227,7 +227,8 @@ class _Draft:
     # the result -------------------------------------------------------------------------------------------------------
 
     def _piece(self, path: Path, piece: Piece) -> None:
-        _set(self.data, path, piece.value)
+        for below, value in _parts(piece.value):
+            _set(self.data, (*path, *below), value)
         for pointer, source in piece.sources.items():
             self.provenance[_pointer(path) + pointer] = (source,)
 
@@ -263,11 +264,13 @@ def _only(piece: Piece) -> Piece:
     return _part(piece, next(iter(piece.value))) if isinstance(piece.value, dict) else piece
 
 
+def _parts(value: JSON) -> list[tuple[Path, JSON]]:
+    """An object by its keys, so that it joins what stands there already; anything else whole."""
+    return [((key,), part) for key, part in value.items()] if isinstance(value, dict) else [((), value)]
+
+
 def _set(data: dict[str, Any], path: Path, value: JSON) -> None:
     """Put a value where the path leads, making what is missing on the way; an index is at most one past the end."""
-    if not path:
-        data.update(value if isinstance(value, dict) else {})
-        return
     place: Any = data
     for key, following in pairwise(path):
         place = _enter(place, key, cast("Any", [] if isinstance(following, int) else {}))

@@ -23,6 +23,10 @@ from orchestra.synthesis.support import normalised, supports, yes_or_no
 
 _URL = re.compile(r"https?://[^\s<>\"'`()\[\]{}]+", re.IGNORECASE)
 MAX_TEXT = 2_000
+MAX_PARTS = 200
+"""Items of one list, or entries of one dict, that are taken."""
+MAX_POINTER = 512
+"""Longer pointers are not cited: a message takes 1,024 characters, and a value's place in the result is longer yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +133,7 @@ def _leaf(found: JSON, shape: Scalar | Enum, place: Place) -> Piece | None:
         return _leaf(found[0], shape, place.below(0))
     value = as_value(found, shape)
     grounds: JSON = found if place.text is None else place.text
-    if value is None or not supports(grounds, value):
+    if value is None or not (_citable(place.pointer) and supports(grounds, value)):
         return None
     return Piece(value, {"": place.source})
 
@@ -139,10 +143,14 @@ def _anything(found: JSON, place: Place) -> Piece | None:
     sources: dict[str, Source] = {}
     for pointer, value in leaves.items():
         grounds: JSON = value if place.text is None else place.text
-        if value in (None, "", [], {}) or not supports(grounds, value):
+        if value in (None, "", [], {}) or not (_citable(place.pointer + pointer) and supports(grounds, value)):
             return None
         sources[pointer] = Source(step=place.step, pointer=place.pointer + ("" if place.text is not None else pointer))
-    return Piece(found, sources) if sources else None
+    return Piece(found, sources) if sources and len(sources) <= MAX_PARTS else None
+
+
+def _citable(pointer: str) -> bool:
+    return len(pointer) <= MAX_POINTER and "\x00" not in pointer
 
 
 def _list(found: JSON, item: Shape, place: Place) -> Piece | None:
@@ -150,7 +158,7 @@ def _list(found: JSON, item: Shape, place: Place) -> Piece | None:
     if parts is None and isinstance(found, str | int | float) and not isinstance(found, bool):
         piece = fit(found, item, place)
         return _listed([piece]) if piece else None
-    pieces = [fit(part, item, place.below(index)) for index, part in enumerate(parts or [])]
+    pieces = [fit(part, item, place.below(index)) for index, part in enumerate((parts or [])[:MAX_PARTS])]
     return _listed([piece for piece in pieces if piece])
 
 
@@ -164,7 +172,8 @@ def _listed(pieces: list[Piece]) -> Piece | None:
 def _dict(found: JSON, shape: Shape, place: Place) -> Piece | None:
     if not isinstance(found, dict):
         return None
-    pieces = {key: fit(part, shape, place.below(key)) for key, part in found.items()}
+    entries = [(key, part) for key, part in found.items() if _citable(key)][:MAX_PARTS]
+    pieces = {key: fit(part, shape, place.below(key)) for key, part in entries}
     return joined({key: piece for key, piece in pieces.items() if piece})
 
 
