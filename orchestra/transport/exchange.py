@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from orchestra.transport.errors import BadResponse, PeerTimeout, PeerUnreachable, ResponseTooLarge
+from orchestra.transport.errors import BadResponse, PeerTimeout, PeerUnreachable, ResponseTooLarge, TransportError
 
 ACCEPT_ENCODING = "gzip"
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
@@ -39,12 +39,17 @@ async def exchange(
     try:
         async with asyncio.timeout(timeout_s):
             return await _exchange(transport, request, max_bytes)
-    except (TimeoutError, httpx.TimeoutException):
-        raise PeerTimeout(timeout_s) from None
-    except (httpx.RemoteProtocolError, httpx.UnsupportedProtocol) as error:
-        raise BadResponse(str(error)[:200]) from error
-    except httpx.TransportError as error:
-        raise PeerUnreachable(str(error)[:200] or type(error).__name__) from error
+    except (TimeoutError, httpx.TransportError) as error:
+        raise translated(error, timeout_s) from error
+
+
+def translated(error: Exception, timeout_s: float) -> TransportError:
+    """What a failed attempt means, from what httpx's transport interface or the deadline raised."""
+    if isinstance(error, (TimeoutError, httpx.TimeoutException)):
+        return PeerTimeout(timeout_s)
+    if isinstance(error, (httpx.RemoteProtocolError, httpx.UnsupportedProtocol)):
+        return BadResponse(str(error)[:200])
+    return PeerUnreachable(str(error)[:200] or type(error).__name__)
 
 
 async def _exchange(transport: httpx.AsyncBaseTransport, request: httpx.Request, max_bytes: int) -> Answer:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import httpx
 
-from orchestra.transport.errors import BadResponse, PeerTimeout, PeerUnreachable, ResponseTooLarge
+from orchestra.transport.errors import BadResponse, ResponseTooLarge
+from orchestra.transport.exchange import translated
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +44,8 @@ async def line_stream(
                     yield LineStream(response.status_code, response.headers, lines)
             finally:
                 await stream.aclose()
-    except (TimeoutError, httpx.TimeoutException):
-        raise PeerTimeout(timeout_s) from None
-    except (httpx.RemoteProtocolError, httpx.UnsupportedProtocol) as error:
-        raise BadResponse(str(error)[:200]) from error
-    except httpx.TransportError as error:
-        raise PeerUnreachable(str(error)[:200] or type(error).__name__) from error
+    except (TimeoutError, httpx.TransportError) as error:
+        raise translated(error, timeout_s) from error
 
 
 async def _lines(stream: httpx.AsyncByteStream, max_bytes: int) -> AsyncGenerator[bytes]:

@@ -21,14 +21,18 @@ _LINGER_NOT = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True, slots=True)
 class WireLimits:
-    """Limits of one connection. Times are seconds: for a request's head, for the whole request to arrive, and for the
-    peer to take our answer when the socket is full. `discard` is how much of a refused body is read before closing."""
+    """Limits of one connection, and how many of them one address may hold.
+
+    Times are seconds: for a request's head, for the whole request to arrive, and for the peer to take our answer when
+    the socket is full. `discard_bytes` is how much of a refused body is read before the connection is dropped.
+    """
 
     head_bytes: int = 32 << 10
     head_timeout_s: float = 10.0
     request_timeout_s: float = 60.0
     write_timeout_s: float = 30.0
     discard_bytes: int = 1 << 20
+    per_peer: int = 512
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -54,6 +58,8 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         super().connection_made(transport)
         self._expect_within(self._limits.head_timeout_s)
+        if self._held_by_peer() > self._limits.per_peer:
+            self._drop()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._arrived()
@@ -99,6 +105,11 @@ class BoundedHttp(HttpToolsProtocol):
     def resume_writing(self) -> None:
         self._written()
         super().resume_writing()
+
+    def _held_by_peer(self) -> int:
+        host = self.client[0] if self.client else None
+        others = (other.client for other in self.connections if isinstance(other, BoundedHttp))
+        return sum(client is not None and client[0] == host for client in others)
 
     def _drop(self) -> None:
         """Reset the connection: the kernel keeps none of what we wrote for a peer that does not read it."""

@@ -1,15 +1,16 @@
-"""The two ends of a bittensor 10.5 hop, run by an interpreter that has it: `_dendrite.py server|client dendrite [PORT]`.
+"""The two ends of a bittensor 10.5 hop, for an interpreter that has it: `_dendrite.py server|client dendrite [PORT]`.
 
 Same protocol on stdin and stdout as `_hop.py`, same sizes: a Synapse that carries 2 KB there and 2 KB back.
 """
 
 import asyncio
-import json
+import socket
 import sys
 import time
 
 import bittensor as bt
 import bittensor.utils.networking as networking
+from _load import obey
 
 networking.get_external_ip = lambda: "127.0.0.1"  # it would ask five services on the internet
 
@@ -34,8 +35,6 @@ def forward(synapse: Challenge) -> Challenge:
 
 
 def server() -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     axon = bt.Axon(wallet=DevWallet(), port=port, ip="127.0.0.1", external_ip="127.0.0.1")
@@ -52,26 +51,11 @@ async def client(port: int) -> None:
     target = bt.AxonInfo(version=1, ip="127.0.0.1", port=port, ip_type=4, hotkey=BOB.ss58_address, coldkey="")
     async with bt.Dendrite(wallet=ALICE) as dendrite:
 
-        async def call() -> None:
+        async def call() -> bool:
             synapse = await dendrite.call(target, Challenge(question="q" * 2048), timeout=30)
-            assert synapse.dendrite.status_code == 200 and len(synapse.answer) == 2048
+            return synapse.dendrite.status_code == 200 and len(synapse.answer) == 2048
 
-        while line := await asyncio.to_thread(sys.stdin.readline):
-            concurrency, seconds = line.split()
-            print(json.dumps(await measure(call, int(concurrency), float(seconds))), flush=True)
-
-
-async def measure(call, concurrency: int, seconds: float) -> dict:
-    times: list[float] = []
-    started = time.perf_counter()
-
-    async def worker() -> None:
-        while (begun := time.perf_counter()) - started < seconds:
-            await call()
-            times.append((time.perf_counter() - begun) * 1000)
-
-    await asyncio.gather(*(worker() for _ in range(concurrency)))
-    return {"count": len(times), "seconds": time.perf_counter() - started, "ms": sorted(times)}
+        await obey(call)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,19 @@
 """The two ends of a hop, each in a process of its own: `_hop.py server|client signed|unsigned [PORT]`.
 
-A server prints its port, then serves until its stdin ends. A client reads lines `CONCURRENCY SECONDS` and answers each
-with one JSON line: how many round trips it made and how long each took (ms, sorted).
+A server prints its port, then serves until its stdin ends. A client does what `_load.py` says.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import tempfile
-import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 import aiohttp
+from _load import obey
 from aiohttp import web
 from bittensor.keyfiles import Keypair
 from fastapi import FastAPI, Response
@@ -38,8 +35,6 @@ BOB = Keypair.create_from_uri("//Bob")
 REQUEST, ANSWER = b"q" * 2048, b"a" * 2048
 PATH = "/v1/challenge"
 UNLIMITED = Limits(hotkey_per_s=1e9, hotkey_burst=10**9, peer_per_s=1e9, peer_burst=10**9)
-
-Call = Callable[[], Awaitable[None]]
 
 
 async def end_of_input() -> None:
@@ -82,9 +77,9 @@ async def unsigned_server() -> None:
 async def signed_client(port: str) -> None:
     async with SignedClient(ALICE, allow_loopback=True) as client:
 
-        async def call() -> None:
+        async def call() -> bool:
             answer = await client.post(f"http://127.0.0.1:{port}", PATH, REQUEST, receiver=BOB.ss58_address)
-            assert len(answer.body) == len(ANSWER)
+            return len(answer.body) == len(ANSWER)
 
         await obey(call)
 
@@ -92,31 +87,11 @@ async def signed_client(port: str) -> None:
 async def unsigned_client(port: str) -> None:
     async with aiohttp.ClientSession() as session:
 
-        async def call() -> None:
+        async def call() -> bool:
             async with session.post(f"http://127.0.0.1:{port}{PATH}", data=REQUEST) as answer:
-                assert len(await answer.read()) == len(ANSWER)
+                return len(await answer.read()) == len(ANSWER)
 
         await obey(call)
-
-
-async def obey(call: Call) -> None:
-    while line := await asyncio.to_thread(sys.stdin.readline):
-        concurrency, seconds = line.split()
-        print(json.dumps(await measure(call, int(concurrency), float(seconds))), flush=True)
-
-
-async def measure(call: Call, concurrency: int, seconds: float) -> dict[str, object]:
-    """Closed loop: each of `concurrency` workers makes its next round trip when the last one is back."""
-    times: list[float] = []
-    started = time.perf_counter()
-
-    async def worker() -> None:
-        while (begun := time.perf_counter()) - started < seconds:
-            await call()
-            times.append((time.perf_counter() - begun) * 1000)
-
-    await asyncio.gather(*(worker() for _ in range(concurrency)))
-    return {"count": len(times), "seconds": time.perf_counter() - started, "ms": sorted(times)}
 
 
 ROLES = {

@@ -317,6 +317,37 @@ async def test_a_header_with_a_line_break_is_refused() -> None:
         assert peer.requests == []
 
 
+# answers read as they come --------------------------------------------------------------------------------------------
+
+
+async def read_lines(url: str, *, timeout_s: float = 5.0, max_bytes: int = 1000) -> list[bytes]:
+    async with (
+        OutboundClient(allow_loopback=True) as client,
+        client.lines("GET", url, timeout_s=timeout_s, max_bytes=max_bytes) as answer,
+    ):
+        return [line async for line in answer.lines]
+
+
+async def test_lines_come_whole_however_they_were_cut() -> None:
+    async with answering(lambda: http(b"one\ntwo\n\nlast")) as peer:
+        assert await read_lines(peer.url) == [b"one", b"two", b"", b"last"]
+
+
+async def test_lines_are_under_the_same_limits() -> None:
+    endless = b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 2000
+    async with answering(lambda: endless, then_close=False) as peer:
+        with pytest.raises(ResponseTooLarge):
+            await read_lines(peer.url)
+        with pytest.raises(PeerTimeout):
+            await read_lines(peer.url, timeout_s=0.05, max_bytes=10_000)
+    async with answering(None) as peer:
+        with pytest.raises(PeerTimeout):
+            await read_lines(peer.url, timeout_s=0.05)
+    async with answering(lambda: http(b"x", "Content-Encoding: gzip")) as peer:
+        with pytest.raises(BadResponse):
+            await read_lines(peer.url)
+
+
 # redirects -----------------------------------------------------------------------------------------------------------
 
 

@@ -159,6 +159,19 @@ async def test_a_peer_that_does_not_read_its_answer_is_dropped() -> None:
 
 
 @on_both_loops
+async def test_one_address_holds_so_many_connections() -> None:
+    async with serving(app_of(), limits=WireLimits(per_peer=2)) as address:
+        request = b"GET /peer HTTP/1.1\r\nHost: x\r\n\r\n"
+        kept = [await asyncio.open_connection(address.host, address.port) for _ in range(2)]
+        for reader, writer in kept:
+            writer.write(request)
+            assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200")
+        assert await talk(address, request) == b""
+        for _, writer in kept:
+            writer.close()
+
+
+@on_both_loops
 async def test_what_is_not_http_is_told_so() -> None:
     async with serving(app_of()) as address:
         assert (await talk(address, b"\x16\x03\x01\x02\x00\r\n\r\n")).startswith(b"HTTP/1.1 400")
