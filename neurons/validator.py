@@ -143,7 +143,7 @@ def build(neuron: Neuron, store: ValidationStore, max_cost: int) -> Validator:
 
 def app(neuron: Neuron) -> ASGIApp:
     """What this validator serves to other neurons."""
-    services = ValidatorServices(neuron.signer, neuron.ledger, neuron.subnets)
+    services = ValidatorServices(neuron.signer, neuron.ledger, neuron.subnets, neuron.catch_up, neuron.settings.tao_usd)
     return create_app(
         services,
         members=neuron.signed(validators_only=False, max_body=MAX_REQUEST_BYTES),

@@ -91,6 +91,9 @@ def run_command(
         30_000
     ),
     max_cost_tao: Annotated[str, typer.Option("--max-cost-tao", help="Most that it may cost, in TAO.")] = "0.01",
+    allow_replay: Annotated[
+        bool, typer.Option("--allow-replay", help="Let validators repeat calls to verify the answer: not for secrets.")
+    ] = False,
     local: Annotated[
         bool, typer.Option("--local", help="Plan and call the subnets in this process, without miners or a gateway.")
     ] = False,
@@ -106,7 +109,7 @@ def run_command(
         from orchestra.client import Client, build_request
         from orchestra.transport import run
 
-        asked, _ = build_request(objective, read_schema(schema), deadline_ms, max_cost_tao)
+        asked, _ = build_request(objective, read_schema(schema), deadline_ms, max_cost_tao, allow_replay=allow_replay)
         console = _console(stderr=True, quiet=as_json)
         if local:
             from orchestra.alone import answer_alone

@@ -91,14 +91,17 @@ class Client:
         *,
         deadline_ms: int = DEFAULT_DEADLINE_MS,
         max_cost_tao: str = DEFAULT_MAX_COST_TAO,
+        allow_replay: bool = False,
     ) -> Answer:
         """Have an objective answered within `deadline_ms` for at most `max_cost_tao` TAO (a decimal in a string).
+
+        With `allow_replay` calls behind the answer may be made again to verify it, by another validator too.
 
         Raises:
             orchestra.schema.TargetSchemaError: the target_schema is not one; nothing was sent.
             OrchestraError: no answer.
         """
-        request, schema = build_request(objective, target_schema, deadline_ms, max_cost_tao)
+        request, schema = build_request(objective, target_schema, deadline_ms, max_cost_tao, allow_replay=allow_replay)
         body = await self._call("POST", "/v1/objectives", request.model_dump_json().encode(), deadline_ms / 1000)
         return self._answer(self._read(body), schema)
 
@@ -109,6 +112,7 @@ class Client:
         *,
         deadline_ms: int = DEFAULT_DEADLINE_MS,
         max_cost_tao: str = DEFAULT_MAX_COST_TAO,
+        allow_replay: bool = False,
     ) -> AsyncIterator[Progress | Answer]:
         """As `arun`, but what happens meanwhile comes first, as it happens; the answer is the last thing to come.
 
@@ -116,7 +120,7 @@ class Client:
             orchestra.schema.TargetSchemaError: the target_schema is not one; nothing was sent.
             OrchestraError: no answer.
         """
-        request, schema = build_request(objective, target_schema, deadline_ms, max_cost_tao)
+        request, schema = build_request(objective, target_schema, deadline_ms, max_cost_tao, allow_replay=allow_replay)
         async with aclosing(self._lines(request.model_dump_json().encode(), deadline_ms / 1000)) as lines:
             async for line in lines:
                 fields = self._read(line)
@@ -204,7 +208,12 @@ class Client:
 
 
 def build_request(
-    objective: str, target_schema: Mapping[str, Any], deadline_ms: int, max_cost_tao: str
+    objective: str,
+    target_schema: Mapping[str, Any],
+    deadline_ms: int,
+    max_cost_tao: str,
+    *,
+    allow_replay: bool = False,
 ) -> tuple[ObjectiveRequest, TargetSchema]:
     """The request and its schema, checked before anything is sent.
 
@@ -214,7 +223,11 @@ def build_request(
     schema = TargetSchema.parse(target_schema)
     try:
         request = ObjectiveRequest(
-            objective=objective, target_schema=schema.raw, deadline_ms=deadline_ms, max_cost_tao=max_cost_tao
+            objective=objective,
+            target_schema=schema.raw,
+            deadline_ms=deadline_ms,
+            max_cost_tao=max_cost_tao,
+            allow_replay=allow_replay,
         )
     except ValidationError as error:
         raise OrchestraError(first_fault(error), code="invalid_request") from None

@@ -133,7 +133,7 @@ async def _show(
 async def _ask(network: LocalNetwork, objective: str, schema: dict[str, Any], say: Callable[[str], None]) -> Answer:
     names = {network.address(spec.name): spec.name for spec in network.miners}
 
-    async for news in Client(network.gateway).astream(objective, schema):
+    async for news in Client(network.gateway).astream(objective, schema, allow_replay=True):
         if isinstance(news, Answer):
             return news
         text = news.message

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import socket
 from collections.abc import Callable, Mapping
@@ -286,7 +287,8 @@ class LocalNetwork:
     def _write_shared_files(self) -> None:
         origins = {name: f"http://127.0.0.1:{self.settings['subnets'][name]}" for name in SUBNETS}
         if not self.layout.ledger.exists():
-            entries = devnet_entries(origins, ATLAS_HOTKEY)
+            real_model = bool(os.environ.get("ORCHESTRA_LLM_BASE_URL"))
+            entries = devnet_entries(origins, ATLAS_HOTKEY, real_model=real_model)
             self.layout.ledger.write_bytes(canonical([entry.model_dump(mode="json") for entry in entries]))
         keys = {name: {"key": DEFAULT_KEYS[entry], "origin": origins[entry]} for entry, name in SECRETS.items()}
         write_private(self.layout.keys, keys)

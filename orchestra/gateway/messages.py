@@ -14,12 +14,17 @@ NDJSON = "application/x-ndjson"
 
 
 class ObjectiveRequest(BaseModel):
-    """`POST /v1/objectives`. `target_schema` is shorthand or JSON Schema; `max_cost_tao` a decimal in a string."""
+    """`POST /v1/objectives`. `target_schema` is shorthand or JSON Schema; `max_cost_tao` a decimal in a string.
+
+    With `allow_replay` validators may make some of the calls behind the answer again to verify it, which shows these
+    calls' arguments to another validator. Without it an objective stays between the gateway and the miner.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     objective: str = Field(min_length=1, max_length=MAX_OBJECTIVE_CHARS)
     target_schema: dict[str, Any]
     deadline_ms: int = Field(default=DEFAULT_DEADLINE_MS, ge=1_000, le=600_000)
+    allow_replay: bool = False
     max_cost_tao: str = Field(default=DEFAULT_MAX_COST_TAO, pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})?$")
 
 

@@ -46,7 +46,7 @@ class NetworkBackend:
                 continue
             emit(self._progress("answered", f"answered in {response.elapsed_ms} ms", began))
             emit(self._progress("auditing", "checking every claim", began))
-            answered = await self.validator.judge(peer, synapse, response)
+            answered = await self.validator.judge(peer, synapse, response, private=not request.allow_replay)
             if answered is None:
                 failures.append(f"{peer.hotkey}: it names a Ledger version that could not be looked up")
                 continue

@@ -14,7 +14,6 @@ from ledger.entry import Operation
 from ledger.view import LedgerView
 from orchestra.protocol import Hint
 
-
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 

@@ -6,6 +6,7 @@ and everything they decide by chance follows from a seed that is fresh for every
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -50,9 +51,18 @@ class Auditor:
     seed: Callable[[], bytes] = fresh_seed
 
     async def judge(
-        self, peer: Peer, synapse: OrchestraSynapse, response: SignedResponse, *, ledger: LedgerNode
+        self,
+        peer: Peer,
+        synapse: OrchestraSynapse,
+        response: SignedResponse,
+        *,
+        ledger: LedgerNode,
+        private: bool = False,
     ) -> Answered:
-        """Audit one raw answer to `synapse` from `peer`. Never raises for anything the miner did."""
+        """Audit one raw answer to `synapse` from `peer`. Never raises for anything the miner did.
+
+        A `private` objective's calls are not repeated, neither by us nor by others: its user did not agree to that.
+        """
         issued = Issued(
             synapse=synapse,
             request_digest=response.request_digest,
@@ -69,7 +79,12 @@ class Auditor:
             confirm=self._confirm,
             now_ms=_now_ms,
         )
-        policy = AuditPolicy(seed=self.seed(), replays=REPLAYS, replay_budget=REPLAY_BUDGET_RAO, tao_usd=self.tao_usd)
+        policy = AuditPolicy(
+            seed=self.seed(),
+            replays=0 if private else REPLAYS,
+            replay_budget=REPLAY_BUDGET_RAO,
+            tao_usd=self.tao_usd,
+        )
         return Answered(await audit(response.body, issued, _Miner(peer), ports, policy), response.elapsed_ms)
 
     async def _is_registered(self, netuid: int, hotkey: str, /) -> bool | None:
@@ -79,19 +94,30 @@ class Auditor:
             return None
 
     async def _confirm(self, ref: OperationRef, query: Mapping[str, Any], ledger_version: str, /) -> str | None:
-        """The first word that another validator gives, checked to be its own."""
+        """The first word that another validator gives; all are asked at once, so that none can hold the others up."""
         asked = ReplayRequest(
             entry=ref.entry.id, operation=ref.operation.name, query=dict(query), ledger_version=ledger_version
         )
-        for other in self.others():
-            try:
-                verdict = await other.replay(asked)
-            except PeerFailed:
-                continue
-            payload = verdict_payload(asked, verdict.response_hash)
-            if self.verify(other.hotkey, payload, bytes.fromhex(verdict.signature[2:])):
-                return verdict.response_hash
-        return None
+        words = [asyncio.create_task(self._word(other, asked)) for other in self.others()]
+        try:
+            for word in asyncio.as_completed(words):
+                if (found := await word) is not None:
+                    return found
+            return None
+        finally:
+            for task in words:
+                task.cancel()
+            await asyncio.gather(*words, return_exceptions=True)
+
+    async def _word(self, other: Peer, asked: ReplayRequest) -> str | None:
+        """What one validator says it got; None when it says nothing, or not in its own name."""
+        try:
+            verdict = await other.replay(asked)
+        except PeerFailed:
+            return None
+        payload = verdict_payload(asked, verdict.response_hash)
+        own = self.verify(other.hotkey, payload, bytes.fromhex(verdict.signature[2:]))
+        return verdict.response_hash if own else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from decimal import Decimal
 
 from ledger.view import LedgerView
 from orchestra.planning import Planner
-from orchestra.proofs import Audit, Code
+from orchestra.proofs import Audit, Code, mean_attainable
 from orchestra.protocol import EntryView, OrchestraResponse, TaskStep
-from orchestra.routing import Limits, optimal, regret
+from orchestra.routing import NO_REPUTATION, Limits, Route, regret, route, route_cost
 from orchestra.schema import TargetSchema, completeness, leaf_pointers
 from orchestra.validation.challenges import Challenge
 from orchestra.validation.components import Component, ScoreEvent
@@ -72,9 +72,11 @@ def challenge_event(
     in_time = answered.elapsed_ms <= challenge.synapse.deadline_ms
     filled = completeness(schema, response.standardized_data, audit.sourced_pointers)
     compliance, wrong = schema_compliance(schema, response)
-    wasted = _regret(challenge, response, schema, ledger, planner, tao_usd)
+    reference = _reference(challenge, schema, ledger, planner, tao_usd)
+    wasted = regret(counted_costs(response, ledger, tao_usd), route_cost(reference))
+    best = mean_attainable(way.candidates[0].ref.operation for way in reference.tasks)
     values: dict[Component, float] = {
-        "hash_verification": float(audit.hash_credit()),
+        "hash_verification": float(audit.hash_credit(best)),
         "schema_compliance": compliance,
         "completeness": filled.score,
         "routing": 1.0 - wasted,
@@ -158,18 +160,13 @@ def schema_compliance(schema: TargetSchema, response: OrchestraResponse) -> tupl
     return max(0.0, 1.0 - len(found) / values), reasons
 
 
-def _regret(
-    challenge: Challenge,
-    response: OrchestraResponse,
-    schema: TargetSchema,
-    ledger: LedgerView,
-    planner: Planner,
-    tao_usd: Decimal | None,
-) -> float:
+def _reference(
+    challenge: Challenge, schema: TargetSchema, ledger: LedgerView, planner: Planner, tao_usd: Decimal | None
+) -> Route:
+    """What a planner and router like ours would have done with the Ledger alone: the yardstick for cost and proof."""
     synapse = challenge.synapse
     limits = Limits(deadline_ms=synapse.deadline_ms, max_cost=synapse.max_cost, tao_usd=tao_usd)
-    reference = optimal(planner.plan(synapse.objective, schema, ledger), ledger, limits)
-    return regret(counted_costs(response, ledger, tao_usd), reference)
+    return route(planner.plan(synapse.objective, schema, ledger), ledger, limits, NO_REPUTATION)
 
 
 def counted_costs(response: OrchestraResponse, ledger: LedgerView, tao_usd: Decimal | None) -> tuple[TaskStep, ...]:

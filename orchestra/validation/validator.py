@@ -262,16 +262,18 @@ class Validator:
         trap = scoring.trap_event(challenge, read, miner=miner, block=block, theirs=theirs, ours=drawn_from)
         return [event] if trap is None else [event, trap]
 
-    async def judge(self, peer: Peer, synapse: OrchestraSynapse, response: SignedResponse) -> Answered | None:
+    async def judge(
+        self, peer: Peer, synapse: OrchestraSynapse, response: SignedResponse, *, private: bool = False
+    ) -> Answered | None:
         """Audit an answer; once more when it was made with a Ledger that we did not have yet.
 
         None: the committer of the Ledger cannot be asked whether that version exists, so nothing can be said.
         """
-        answered = await self.auditor.judge(peer, synapse, response, ledger=self.ledger)
+        answered = await self.auditor.judge(peer, synapse, response, ledger=self.ledger, private=private)
         if not answered.ahead:
             return answered
         known = await self.catch_up()
-        answered = await self.auditor.judge(peer, synapse, response, ledger=self.ledger)
+        answered = await self.auditor.judge(peer, synapse, response, ledger=self.ledger, private=private)
         return answered if known or not answered.ahead else None
 
     def _drawn_from(self, challenge: Challenge) -> LedgerView:
