@@ -117,13 +117,14 @@ class SqliteNonceStore:
         await self._writer
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, isolation_level=None, timeout=0, check_same_thread=False)
+        connection = sqlite3.connect(self._path, isolation_level=None, timeout=self._timeout_s, check_same_thread=False)
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute("PRAGMA wal_autocheckpoint=0")
             connection.execute(_CREATE)
             self._tidy(connection)
+            connection.execute("PRAGMA busy_timeout=0")  # the event loop does not wait for a lock: `_patiently` does
         except sqlite3.Error:
             connection.close()
             raise
@@ -198,7 +199,7 @@ class SqliteNonceStore:
             try:
                 return await action()
             except sqlite3.OperationalError as error:
-                busy = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
                 if not busy or not self._open or asyncio.get_running_loop().time() >= deadline:
                     raise
             await asyncio.sleep(_BUSY_PAUSE_S)

@@ -54,6 +54,7 @@ class SignedRequests:
 
     `call` is the default value that declares it: under postponed annotations FastAPI cannot see a local `signed` inside
     `Annotated`, and linters refuse a call to `Depends` in a default.
+
     One object per server: its limits count what all its routes receive. `clock_ns` is UTC nanoseconds (freshness),
     `clock` monotonic seconds (rates). Sizes are bytes.
 

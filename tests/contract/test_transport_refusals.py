@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 from bittensor.keyfiles import Keypair
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, HTTPException, Request, Response
 from starlette.types import Message
 
 from ledger.types import Hash, Hotkey
+from orchestra.protocol import MessageRefused, OrchestraSynapse
 from orchestra.transport import (
     PROBLEMS,
     AllowedCallers,
@@ -28,6 +29,7 @@ from orchestra.transport import (
     Refused,
     SignedCall,
     SignedRequests,
+    Snapshot,
     SqliteNonceStore,
     install_problems,
     refused_body,
@@ -327,6 +329,26 @@ async def test_policy_refuses_before_the_body_is_read() -> None:
     assert refused(reply, "hotkey_unknown").received == 0
 
 
+@dataclass(frozen=True)
+class Standing:
+    permit: bool
+    stake_rao: int
+
+    def by_hotkey(self, hotkey: str) -> Standing:
+        """The only neuron of its subnet: whoever asks is this one."""
+        return self
+
+
+@pytest.mark.parametrize(
+    ("standing", "code"), [(Standing(False, 9), "no_permit"), (Standing(True, 1), "stake_too_low")]
+)
+async def test_too_little_standing(standing: Standing, code: str) -> None:
+    policy = MetagraphPolicy(
+        source=lambda: Snapshot(standing, 0.0), require_permit=True, min_stake_rao=2, clock=lambda: 0.0
+    )
+    assert refused(await Neuron(policy=policy).post(signed()), code).received == 0
+
+
 async def test_a_stale_metagraph_refuses_everybody() -> None:
     reply = await Neuron(policy=MetagraphPolicy(source=lambda: None, require_permit=True)).post(signed())
     assert refused(reply, "metagraph_stale").headers["retry-after"] == "12"
@@ -414,9 +436,28 @@ def test_json_too_deep() -> None:
     assert caught.value.problem.code == "json_too_deep"
 
 
-def test_every_code_of_a_body_has_its_problem() -> None:
-    for code in ("too_large", "too_deep", "unsupported_version", "invalid_message"):
-        assert refused_body(code).problem.code in PROBLEMS
+@pytest.mark.parametrize(
+    ("body", "max_bytes", "code"),
+    [
+        (b"[1,2,3]", 6, "json_too_large"),
+        (b'{"protocol_version":2}', 100, "unsupported_version"),
+        (b'{"protocol_version":1}', 100, "invalid_message"),
+    ],
+)
+async def test_a_message_that_is_refused_has_its_problem(body: bytes, max_bytes: int, code: str) -> None:
+    neuron = Neuron()
+
+    @neuron.app.put("/v1/message")
+    async def message(request: Request) -> None:  # pyright: ignore[reportUnusedFunction]
+        try:
+            OrchestraSynapse.from_wire(await request.body(), max_bytes=max_bytes)
+        except MessageRefused as error:
+            raise refused_body(error.code) from None
+
+    refused(await neuron.post([], body, path="/v1/message", method="PUT"), code)
+
+
+def test_a_code_that_is_not_known_is_still_a_problem() -> None:
     assert refused_body("a code from a newer version").problem.code == "json_malformed"
 
 
@@ -430,9 +471,14 @@ async def test_the_framework_s_errors_have_the_same_shape() -> None:
     async def number(n: int) -> int:  # pyright: ignore[reportUnusedFunction]
         return 1 // n
 
+    @neuron.app.get("/teapot")
+    async def teapot() -> None:  # pyright: ignore[reportUnusedFunction]
+        raise HTTPException(418, "secret detail")
+
     refused(await neuron.post([], path="/nowhere", method="GET"), "not_found")
     refused(await neuron.post([], path="/number/1"), "method_not_allowed")
     refused(await neuron.post([], path="/number/x", method="GET"), "unprocessable")
+    refused(await neuron.post([], path="/teapot", method="GET"), "bad_request")
     assert (await neuron.post([], path="/number/1", method="GET")).status == 200
 
 
