@@ -20,7 +20,16 @@ from orchestra.planning.demands import Demand, Layout, Number, bare, identity, n
 from orchestra.planning.objective import Objective, read
 from orchestra.planning.plan import Plan
 from orchestra.protocol import Derivation, Gap, Pointer, Provenance, Source
-from orchestra.schema import Scalar, TargetSchema, completeness, leaf_pointers, resolve_pointer
+from orchestra.schema import (
+    CoercionError,
+    Scalar,
+    Shape,
+    TargetSchema,
+    coerce,
+    completeness,
+    leaf_pointers,
+    resolve_pointer,
+)
 from orchestra.synthesis.derivation import sources_of
 from orchestra.synthesis.evidence import Item, items_of
 from orchestra.synthesis.figures import Computed, Figures, comparable, compute, rank_of
@@ -164,7 +173,7 @@ class _Draft:
             path = (*demand.path, part.name)
             if isinstance(shape, Scalar) and shape.kind in ("int", "float"):
                 self._chosen_number(path, shape, demand, figures)
-            elif piece := self._chosen_part(part.name, chosen.row, demand):
+            elif (piece := self._chosen_part(part.name, chosen.row, demand)) and _is_of(piece.value, part.shape):
                 self._piece(path, piece)
 
     def _chosen_number(self, path: Path, shape: Scalar, demand: Demand, figures: Figures) -> None:
@@ -238,6 +247,14 @@ class _Draft:
 
     def _lookup(self, source: Source) -> JSON:
         return resolve_pointer(self.run.attempts[source.step - 1].output, source.pointer)
+
+
+def _is_of(value: JSON, shape: Shape) -> bool:
+    try:
+        coerce(value, shape)
+    except CoercionError:
+        return False
+    return True
 
 
 def _values(row: Row) -> Mapping[str, JSON]:
