@@ -9,6 +9,7 @@ import json
 import random
 import time
 from collections.abc import Mapping
+from itertools import takewhile
 from typing import Any, cast
 
 import typer
@@ -25,6 +26,8 @@ from orchestra.subnets import receipt_payload
 from orchestra.subnets.mapping import map_output
 
 _WORDS = ("leading", "low latency", "verified", "flexible terms", "global regions", "open models", "team support")
+_ADDRESSES = frozenset({"url", "uri", "link", "base_url", "website"})
+_INSTANTS = frozenset({"at", "datetime", "observed_at", "date"})
 
 
 class Inventor:
@@ -60,8 +63,8 @@ class Inventor:
         return Receipt(key=ref.operation.receipt_key, time_ms=now_ms, request_hash=request_hash, signature=signature)
 
 
-def _invent(schema: Mapping[str, Any], query: Mapping[str, Any], dice: random.Random) -> Any:
-    """A value that the schema allows, coloured by the query."""
+def _invent(schema: Mapping[str, Any], query: Mapping[str, Any], dice: random.Random, name: str = "") -> Any:
+    """A value that the schema allows for a property of this name, coloured by the query."""
     if "const" in schema:
         return schema["const"]
     if "enum" in schema:
@@ -70,7 +73,7 @@ def _invent(schema: Mapping[str, Any], query: Mapping[str, Any], dice: random.Ra
     kind = kinds if isinstance(kinds, str) else cast("list[str]", kinds)[0]
     match kind:
         case "object" if "properties" in schema:
-            return {name: _invent(part, query, dice) for name, part in schema["properties"].items()}
+            return {key: _invent(part, query, dice, key) for key, part in schema["properties"].items()}
         case "object":
             return _record(query, dice)
         case "array":
@@ -84,24 +87,39 @@ def _invent(schema: Mapping[str, Any], query: Mapping[str, Any], dice: random.Ra
         case "null":
             return None
         case _:
-            return _text(schema, query, dice)
+            return f"{dice.uniform(20, 90):.2f}" if "pattern" in schema else _text(name, query, dice)
 
 
-def _text(schema: Mapping[str, Any], query: Mapping[str, Any], dice: random.Random) -> str:
-    subject = next((str(value) for value in query.values() if isinstance(value, str) and " " in value), "the provider")
-    if schema.get("format") in ("uri", "url"):
-        return f"https://{dice.choice(('data', 'www', 'docs'))}.example/{dice.randint(1, 999)}"
-    return f"{subject}: {dice.choice(_WORDS)}, {dice.choice(_WORDS)}, from {dice.uniform(0.5, 4.0):.2f} USD"
+def _text(name: str, query: Mapping[str, Any], dice: random.Random) -> str:
+    about = _about(query)
+    if name in _ADDRESSES:
+        return f"https://{about.lower().replace(' ', '-')}.example/{dice.choice(('pricing', 'docs', 'about'))}"
+    if name in _INSTANTS:
+        return f"2026-11-{dice.randint(10, 28)}T00:00:00Z"
+    if name == "unit":
+        return "%"
+    return f"{about}: {dice.choice(_WORDS)}, {dice.choice(_WORDS)}, from {dice.uniform(0.5, 4.0):.2f} USD"
+
+
+def _about(query: Mapping[str, Any]) -> str:
+    """What a query is about: the names it begins with, or the host that an earlier invention put them in."""
+    texts = [value for value in query.values() if isinstance(value, str)]
+    hosts = [
+        text.split("/")[2].split(".")[0].replace("-", " ").title() for text in texts if text.startswith("https://")
+    ]
+    words = next((text.split() for text in texts if " " in text and not text.startswith("{")), ["the", "provider"])
+    names = list(takewhile(lambda word: word[:1].isupper() and word not in ("GPU", "Bittensor"), words))
+    return next(iter(hosts), " ".join(names or words))
 
 
 def _record(query: Mapping[str, Any], dice: random.Random) -> dict[str, Any]:
     """A record with the fields that an extraction asks for."""
     asked = query.get("fields", {})
     fields: dict[str, Any] = json.loads(asked) if isinstance(asked, str) else asked
-    return {name: _of_word(str(word), query, dice) for name, word in fields.items()}
+    return {name: _of_word(name, str(word), query, dice) for name, word in fields.items()}
 
 
-def _of_word(word: str, query: Mapping[str, Any], dice: random.Random) -> Any:
+def _of_word(name: str, word: str, query: Mapping[str, Any], dice: random.Random) -> Any:
     match word.split("[")[0].strip(" ?"):
         case "int":
             return dice.randint(1, 128)
@@ -114,9 +132,9 @@ def _of_word(word: str, query: Mapping[str, Any], dice: random.Random) -> Any:
         case "list":
             return dice.sample(_WORDS, 2)
         case "url":
-            return f"https://api.example/{dice.randint(1, 99)}"
+            return _text("url", query, dice)
         case _:
-            return _text({}, query, dice)
+            return _about(query) if name == "name" else _text(name, query, dice)
 
 
 def invent(neuron: Neuron) -> SubnetCaller:

@@ -88,7 +88,9 @@ async def _deeper(
         )
         replays = Replays(issued, ports.replay, ports.confirm, ports.now_ms, terms)
         findings += await replays.check(response, view, disclosed, _steps_with(findings, Code.RECEIPT_VALID))
-    doubtful = _steps_with(findings, Code.REPLAY_MISMATCH_UNCONFIRMED, Code.REPLAY_MISMATCH_CONFIRMED)
+    doubtful = _steps_with(
+        findings, Code.REPLAY_REFUSED, Code.REPLAY_MISMATCH_UNCONFIRMED, Code.REPLAY_MISMATCH_CONFIRMED
+    )
     findings.append(Finding(Code.ANCHOR_NOT_REQUIRED))
     return Audit(
         challenge_id=issued.synapse.challenge_id,

@@ -227,6 +227,12 @@ class Code(str, Enum):  # noqa: UP042 - StrEnum cannot carry the rest of the row
     NOT_REPLAYABLE = "not_replayable", "replay", "unverifiable", "not exact, not safe to retry, sensitive or too dear"
     REPLAY_TOO_LATE = "replay_too_late", "replay", "unverifiable", "the stability window has passed"
     REPLAY_FAILED = "replay_failed", "replay", "unverifiable", "the auditor's own call failed"
+    REPLAY_REFUSED = (
+        "replay_refused",
+        "replay",
+        "unverifiable",
+        "the subnet refuses to the auditor the call that it is said to have answered",
+    )
     REPLAY_MISMATCH_UNCONFIRMED = (
         "replay_mismatch_unconfirmed",
         "replay",

@@ -126,7 +126,8 @@ class Replays:
             async with asyncio.timeout(timeout_s):
                 answer = await self.replay.call(call.ref, step.query, tag=self._tag(step), timeout_s=timeout_s)
         except CallFailed as failed:
-            return Finding(Code.REPLAY_FAILED, step=step.step, detail=failed.error.kind)
+            code = Code.REPLAY_REFUSED if failed.error.kind == "refused" else Code.REPLAY_FAILED
+            return Finding(code, step=step.step, detail=failed.error.kind)
         except TimeoutError:
             return Finding(Code.REPLAY_FAILED, step=step.step, detail="timeout")
         ours = sha256(answer.body)

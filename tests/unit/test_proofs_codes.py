@@ -125,6 +125,7 @@ CASES: dict[Code, Case] = {
     Code.NOT_REPLAYABLE: honest(),
     Code.REPLAY_TOO_LATE: lambda: kit.audit_story(kit.make_story(web_extract={"stability_s": 1})),
     Code.REPLAY_FAILED: honest(replay=kit.down()),
+    Code.REPLAY_REFUSED: honest(replay=kit.TableSubnets(kit.make_ledger(), {}, strict=False)),
     Code.REPLAY_MISMATCH_UNCONFIRMED: story(kit.invent, confirm=kit.down().confirm),
     Code.REPLAY_MISMATCH_CONFIRMED: story(kit.invent),
     Code.ANCHOR_NOT_REQUIRED: honest(),
