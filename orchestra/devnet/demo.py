@@ -23,8 +23,9 @@ from rich.console import Console
 from orchestra import render
 from orchestra.chain import Chain, ChainError, Metagraph
 from orchestra.client import Answer, Client, OrchestraError
-from orchestra.devnet.network import NETUID, Layout, LocalNetwork, NeuronSpec
+from orchestra.devnet.network import NETUID, STAKE_RAO, Layout, LocalNetwork, NeuronSpec
 from orchestra.devnet.processes import ProcessFailed
+from orchestra.gateway.network import neuron_documents
 from orchestra.schema import TargetSchemaError
 from orchestra.transport import run
 
@@ -216,7 +217,7 @@ async def _document(network: LocalNetwork, chain: Chain, members: Metagraph, ans
         "scores_by_validator": {name: status["scores"] for name, status in statuses.items()},
         "weights": {each["name"]: sum(each["weights"].values()) / len(rows) for each in miners},
         "incentive": {each["name"]: each["incentive"] for each in miners},
-        "neurons": statuses[network.validators[0].name]["neurons"],
+        "neurons": neuron_documents(members, STAKE_RAO // 2),
         "block": members.block.number,
         "ledger": statuses[network.validators[0].name]["ledger_version"],
     }

@@ -105,7 +105,7 @@ class NetworkBackend:
             "weight_attempts": [asdict(each) for each in attempts[:10]],
             "tempos_since_weights": since,
             "alarm": since is not None and since >= ALARM_AFTER_TEMPOS,
-            "neurons": _neurons(sight.members, validator.min_stake_rao) if sight else [],
+            "neurons": neuron_documents(sight.members, validator.min_stake_rao) if sight else [],
         }
 
 
@@ -129,7 +129,8 @@ def score_document(each: Score) -> dict[str, Any]:
     }
 
 
-def _neurons(members: Metagraph, min_stake_rao: int) -> list[dict[str, Any]]:
+def neuron_documents(members: Metagraph, min_stake_rao: int) -> list[dict[str, Any]]:
+    """The subnet as the chain has it, a document for every neuron."""
     judges = {each.uid for each in members.validators(min_stake_rao)}
     return [
         {

@@ -46,7 +46,8 @@ AUDITED_ENTRIES = 3
 HISTORY_TEMPOS = 200
 MOST_CHALLENGES_AT_ONCE = 32
 PATIENCE = 0.8
-"""Share of the tempo for which a miner that serves nowhere is waited for before that counts against it."""
+"""Share of the tempo for which a miner that serves nowhere is waited for before that counts against it; and in the first
+tempo that a validator sees after a start, it does not count at all."""
 
 
 class ValidatorChain(Protocol):
@@ -83,6 +84,7 @@ class TempoPlan:
     beacon: str
     slots: tuple[Slot, ...]
     miners: tuple[str, ...]
+    first: bool
 
 
 @dataclass(slots=True)
@@ -153,7 +155,8 @@ class Validator:
         miners = tuple(each.hotkey for each in members.miners(self.min_stake_rao))
         await self._commit_seeds(tempo)
         await self.store.forget_before(tempo.first - HISTORY_TEMPOS * tempo.length)
-        self._plan = TempoPlan(tempo, beacon, schedule(tempo, beacon, validators=validators, miners=miners), miners)
+        slots = schedule(tempo, beacon, validators=validators, miners=miners)
+        self._plan = TempoPlan(tempo, beacon, slots, miners, first=self._plan is None)
         return self._plan
 
     async def _commit_seeds(self, tempo: Tempo) -> None:
@@ -198,7 +201,7 @@ class Validator:
             mine = slot.validator == self.signer.ss58_address
             if not mine or slot.block > block or slot.number in used or self._group is None:
                 continue
-            if self.peer(slot.miner) is None and block < plan.tempo.at(PATIENCE):
+            if self.peer(slot.miner) is None and (block < plan.tempo.at(PATIENCE) or plan.first):
                 continue  # it may be starting: asked as soon as it serves, at the latest near the end of the tempo
             challenge = await self._take(slot, plan, sight)
             if challenge is not None:
