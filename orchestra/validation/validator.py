@@ -46,7 +46,7 @@ AUDITED_ENTRIES = 3
 HISTORY_TEMPOS = 200
 MOST_CHALLENGES_AT_ONCE = 32
 PATIENCE = 0.8
-"""Share of the tempo for which a miner that serves nowhere is waited for before that counts against it; and in the first
+"""Share of the tempo for which a miner that serves nowhere is waited for before that counts against it. In the first
 tempo that a validator sees after a start, it does not count at all."""
 
 
