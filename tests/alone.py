@@ -12,11 +12,11 @@ from decimal import Decimal
 
 from ledger.view import LedgerView
 from orchestra.alone import local_backend
-from orchestra.devnet.subnets.documents import documents
 from orchestra.devnet.entries import devnet_entries
 from orchestra.devnet.subnets import desearch, local_web
 from orchestra.devnet.subnets.bm25 import Bm25Index
 from orchestra.devnet.subnets.crawler import Crawler
+from orchestra.devnet.subnets.documents import documents
 from orchestra.devnet.subnets.faults import Faults
 from orchestra.devnet.subnets.keys import DEFAULT_BALANCE_USD, DEFAULT_KEYS, Keys
 from orchestra.gateway.api import create_app

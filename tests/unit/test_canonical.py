@@ -1,4 +1,4 @@
-"""Golden vectors of RFC 8785 (its own examples) and RFC 9162 (those of transparency-dev/merkle), and what is refused."""
+"""Golden vectors of RFC 8785 (its own examples) and RFC 9162 (from transparency-dev/merkle), and what is refused."""
 
 from __future__ import annotations
 

@@ -266,7 +266,8 @@ def test_text_is_read_back_into_the_blocks_it_was_written_from() -> None:
 
 
 def test_text_without_marks_is_read_by_its_layout() -> None:
-    text = "Harbour\n\nStrengths\n\n- cheap\n- near\n\nNetuid: 7\nAPI endpoint: https://api.harbour.test\n\nTugs come and go."
+    lines = ("Harbour", "", "Strengths", "", "- cheap", "- near", "", "Netuid: 7")
+    text = "\n".join((*lines, "API endpoint: https://api.harbour.test", "", "Tugs come and go."))
     record = {"name": "Harbour", "strengths": ["cheap", "near"], "netuid": 7, "base_url": "https://api.harbour.test"}
     fields = {"name": "str", "strengths": "list", "netuid": "int", "base_url": "url"}
     assert extract_records(text, fields, "text/plain") == [record]
