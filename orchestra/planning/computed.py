@@ -8,6 +8,7 @@ of the objective. `computations.json` holds the words. The rules:
 | min, max, mean, median, sum | that of the comparable figures found (same key, same unit), one for each thing |
 | difference | the larger of two figures minus the smaller; of several, the largest minus the smallest |
 | rank | the position of a record's own figure among all, lowest first |
+| count | how many things were found, as the rank of the largest of the distinct numbers that identify them |
 | undercut | 0.9 times the lowest figure: a newcomer's price, where the objective speaks of something new |
 | premium | 1.1 times the highest figure, where the objective asks for a premium position |
 | middle | the median of the figures: any other recommendation |
@@ -24,7 +25,7 @@ from typing import Literal
 from orchestra.planning.objective import Objective
 from orchestra.planning.words import contains_phrase, name_tokens, stem, stems
 
-Rule = Literal["min", "max", "mean", "median", "sum", "difference", "rank", "undercut", "premium", "middle"]
+Rule = Literal["min", "max", "mean", "median", "sum", "difference", "rank", "count", "undercut", "premium", "middle"]
 Phrase = tuple[str, ...]
 
 
@@ -45,7 +46,7 @@ def _words() -> _Words:
     table = json.loads(files("orchestra.planning").joinpath("computations.json").read_text("utf-8"))
     phrases = {name: tuple(tuple(stems(phrase)) for phrase in spoken) for name, spoken in table.items()}
     silent = frozenset(word for phrase in phrases["silent"] for word in phrase)
-    rules = ("recommend", "difference", "median", "mean", "rank", "sum", "min", "max")
+    rules = ("recommend", "count", "difference", "median", "mean", "rank", "sum", "min", "max")
     return _Words(
         tuple((rule, phrases[rule]) for rule in rules),
         phrases["newcomer"],

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from orchestra.planning.computed import Rule, metric_words, rule_for, spoken_rule
+from orchestra.planning.computed import Rule, is_price, metric_words, rule_for, spoken_rule
 from orchestra.planning.entities import Entity
 from orchestra.planning.needs import needed
 from orchestra.planning.objective import Objective, aspects
@@ -179,6 +179,8 @@ def _computed(path: Path, shape: Shape, objective: Objective) -> Rule | None:
     rule = rule_for(path, objective) if isinstance(shape, Scalar) else None
     if rule is None or not isinstance(shape, Scalar):
         return None
+    if rule == "sum" and shape.kind == "int" and not metric_words(path):
+        return "count"
     if shape.kind in ("int", "float"):
         return rule if rule != "rank" else None
     own = spoken_rule(" ".join(name_tokens(path[-1])), objective)
@@ -224,12 +226,21 @@ def _own_records(objective: Objective, path: Path, own: list[Field]) -> Iterator
                 path, "record", record, entity=entity, spellings=tuple((part.name, rest) for part, rest in parts)
             )
             continue
-        rule = spoken_rule(objective.text, objective) if len(objective.entities) != 1 else None
+        rule = _superlative(objective, record) if len(objective.entities) != 1 else None
         channel = _channel(path, record, objective)
         if rule in ("min", "max") and channel == "web":
             yield Demand(path, "choice", record, rule=rule)
         else:
             yield Demand(path, "record", record, channel)
+
+
+def _superlative(objective: Objective, record: Record) -> Rule | None:
+    """The rule by which one thing is chosen: `cheapest`, or `best` where the record holds a figure to be best in."""
+    rule = spoken_rule(objective.text, objective)
+    if rule is None and "best" in objective.stems:
+        figures = [part.name for part in record.fields if holds_figures(part.shape)]
+        return ("min" if is_price(figures[0]) else "max") if figures else None
+    return rule
 
 
 def _split_key(name: str, objective: Objective) -> tuple[Entity | None, str]:
@@ -274,10 +285,12 @@ def _hidden(out: _Sorted) -> Iterator[Demand]:
     chosen = [
         (*demand.path, part.name) for demand in out.demands if demand.kind == "choice" for part in demand.record.fields
     ]
-    needy = [number.path for number in out.numbers] + chosen
+    needy = [number.path for number in out.numbers if number.rule != "count"] + chosen
     tables = [demand for demand in out.demands if demand.kind in ("table", "map") and demand.channel == "web"]
     if needy and not any(holds_figures(part.shape) for demand in tables for part in demand.record.fields):
         yield Demand(needy[0], "hidden", Record((*_figure_fields(out, needy[0]), _PRICES)))
+    elif out.numbers and not out.demands:
+        yield Demand(out.numbers[0].path, "hidden", Record((Field("name", _TEXT),)))
     elif out.prose and not out.demands:
         named = (Field(name, _TEXT) for name in dict.fromkeys((*aspects(out.objective), "description")))
         yield Demand(out.prose[0], "hidden", Record(tuple(named)))

@@ -94,6 +94,8 @@ class _Draft:
             return
         demands = [demand for demand in self.layout.demands if not self._is_unserved(demand)]
         web = [demand for demand in demands if demand.channel in ("web", "pages")]
+        if all(needed(clause) == "chat_completion" for clause in clauses) and self._given():
+            web = []
         for scope, wanted in _scopes(self.objective, clauses, web):
             self._web(scope, wanted)
         for demand in demands:
@@ -175,14 +177,15 @@ class _Draft:
         fields.setdefault("name", "str")
         for condition in conditions(self.objective):
             fields.setdefault(condition.metric, "float")
-        numeric = [name for name, spec in fields.items() if spec in ("float", "int") and not _is_priced(name)]
+        numeric = [name for name, spec in fields.items() if spec in ("float", "int")]
         for product in sorted(product_words(self.objective))[:2]:
             fields |= {
                 f"{product}_{name}": "float" for name in numeric[:6] if name not in fields or fields[name] == "float"
             }
         if any(_is_priced(name) and spec in ("float", "int", "str") for name, spec in fields.items()):
             fields.setdefault("pricing", "dict")
-        if any(entity.number is not None for entity in self.objective.entities):
+        counted = any(number.rule == "count" for number in self.layout.numbers)
+        if counted or any(entity.number is not None for entity in self.objective.entities):
             fields.setdefault("netuid", "int")
         chosen = any("enum(" in str(spec) for spec in fields.values())
         if chosen or not self.objective.entities:
@@ -252,7 +255,7 @@ class _Draft:
         """Prose from what was found, where an endpoint writes it; the synthesiser can do without."""
         if not self.layout.prose or "chat_completion" not in self.ledger.capabilities or len(self.tasks) >= MAX_TASKS:
             return
-        given = [text for text in self.objective.quoted if len(tokens(text)) > 8]
+        given = self._given()
         searches = [task.id for task in self.tasks if task.capability == "web_search"]
         material: list[Any] = [*given, *(Ref(task, f"results[{i}].snippet") for task in searches for i in range(2))]
         if not material:
@@ -264,6 +267,10 @@ class _Draft:
             self._id("summary"), "chat_completion", "summarise what was found", arguments, serves, optional=True
         )
         self.tasks.append(task)
+
+    def _given(self) -> list[str]:
+        """Texts that the objective brings along to be worked on."""
+        return [text for text in self.objective.quoted if len(tokens(text)) > 8]
 
     def _id(self, kind: str) -> str:
         return f"{kind}-{1 + sum(task.id.startswith(f'{kind}-') for task in self.tasks)}"

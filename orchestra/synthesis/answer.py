@@ -35,6 +35,7 @@ from orchestra.synthesis.evidence import Item, items_of
 from orchestra.synthesis.figures import Computed, Figures, comparable, compute, rank_of
 from orchestra.synthesis.fitting import Piece
 from orchestra.synthesis.gaps import gaps_of
+from orchestra.synthesis.lookup import Fields
 from orchestra.synthesis.prose import REASONS, computed_sentence, facts, grounded_chat, row_sentence
 from orchestra.synthesis.rows import Row, rows_of
 
@@ -96,9 +97,11 @@ class _Draft:
     local: list[LocalStep] = field(default_factory=list[LocalStep])
 
     def fill(self) -> None:
-        found = [(demand, rows_of(demand, self.objective, self.items)) for demand in self.layout.demands]
+        fields = Fields(self.objective, self.items)
+        found = [(demand, rows_of(demand, self.objective, self.items, fields)) for demand in self.layout.demands]
         tables = [pair for pair in found if pair[0].kind in ("hidden", "table", "map") and pair[0].channel == "web"]
-        self.figured = self._feeding([rows for _, rows in tables])
+        records = [rows for demand, rows in found if demand.kind in ("record", "column") and demand.channel == "web"]
+        self.figured = self._feeding([rows for _, rows in tables]) or self._feeding(records)
         for demand, rows in found:
             self._place(demand, rows)
         for number in self.layout.numbers:

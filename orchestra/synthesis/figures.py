@@ -84,7 +84,9 @@ def compute(
     number: Number, rows: Sequence[Row], objective: Objective, lookup: Callable[[Source], JSON]
 ) -> Computed | None:
     """A computed leaf, or None: too few figures, or none that can be compared."""
-    figures = comparable(rows, number.path, objective)
+    if number.rule == "count":
+        return _counted(rows, lookup)
+    figures = comparable(rows, number.path, objective) or _within(rows, number)
     if figures is None or len(figures.members) < min(2, max(len(objective.entities), 1)):
         return None
     derivation = _derivation(number.rule, figures)
@@ -97,6 +99,27 @@ def compute(
     if number.shape.kind == "int" and not float(value).is_integer():
         return None
     return Computed(int(value) if number.shape.kind == "int" else value, derivation, number.rule, figures)
+
+
+def _counted(rows: Sequence[Row], lookup: Callable[[Source], JSON]) -> Computed | None:
+    """How many different things the rows are about: the rank of the largest of their numbers."""
+    members = [Figure(row, row.number.sources[""], row.number.value) for row in rows if row.number]
+    ordered = sorted(members, key=lambda figure: first_number(figure.value) or 0, reverse=True)
+    if not ordered or len(ordered) < len(rows) or len({first_number(figure.value) for figure in ordered}) < len(rows):
+        return None
+    derivation = Derivation(op="rank", of=tuple(figure.source for figure in ordered))
+    return Computed(int(evaluate(derivation, lookup)), derivation, "count", Figures("/netuid", tuple(ordered)))
+
+
+def _within(rows: Sequence[Row], number: Number) -> Figures | None:
+    """The two figures of the only thing, for what is the difference between them."""
+    if number.rule != "difference" or len(rows) != 1:
+        return None
+    found = leaf_pointers(rows[0].piece.value)
+    figures = [
+        Figure(rows[0], rows[0].piece.sources[key], value) for key, value in found.items() if isinstance(value, float)
+    ]
+    return Figures("/difference", tuple(figures)) if len(figures) == 2 else None
 
 
 def rank_of(row: Row, figures: Figures, lookup: Callable[[Source], JSON]) -> tuple[int, Derivation] | None:
@@ -122,7 +145,7 @@ def _derivation(rule: Rule, figures: Figures) -> Derivation | None:
             ordered = figures.ordered()
             ends = (ordered[-1].source, ordered[0].source)
             return Derivation(op="difference", of=ends) if len(ordered) > 1 else None
-        case "rank":
+        case "rank" | "count":
             return None
         case _:
             return Derivation(op=rule, of=sources)

@@ -205,12 +205,13 @@ def _arranged(group: list[Item], demand: Demand, hits: Sequence[Item] = ()) -> T
 @dataclass(frozen=True, slots=True)
 class _Test:
     """One reading of the objective: a thing passes that shows one of the `concepts` and enough of the `words` beyond
-    them, or nearly all of the words `spoken`.
+    them, or nearly all of the words `spoken`; `strict`: it is about subnets, whose pages name their capabilities.
     """
 
     concepts: frozenset[str]
     words: frozenset[str]
     spoken: frozenset[str]
+    strict: bool
     constraints: tuple[str, ...]
 
 
@@ -220,10 +221,11 @@ def _tests(objective: Objective) -> tuple[_Test, ...]:
     demanded = {stem(word) for key in keys for word in name_tokens(key)}
     demanded |= {stem(word) for condition in conditions(objective) for word in tokens(condition.said)}
     context = {stem(word) for name in objective.context for word in tokens(name)}
-    return tuple(_test(" ".join(reading), keys, demanded | context) for reading in readings)
+    strict = "subnet" in objective.stems
+    return tuple(_test(" ".join(reading), keys, demanded | context, strict=strict) for reading in readings)
 
 
-def _test(reading: str, keys: tuple[str, ...], aside: set[str]) -> _Test:
+def _test(reading: str, keys: tuple[str, ...], aside: set[str], *, strict: bool) -> _Test:
     words = stems(reading)
     named = concepts_in(reading)
     phrases = {
@@ -234,7 +236,7 @@ def _test(reading: str, keys: tuple[str, ...], aside: set[str]) -> _Test:
         for word in phrase
     }
     spoken = frozenset(words) - aside - _UNASKED
-    return _Test(named, spoken - phrases, spoken, keys)
+    return _Test(named, spoken - phrases, spoken, strict, keys)
 
 
 def _score(thing: Thing, tests: Iterable[_Test]) -> float:
@@ -250,7 +252,8 @@ def _passes(thing: Thing, test: _Test) -> float:
     if tags & test.concepts:
         return 1.5 + _share(test.words, words)
     if test.concepts and (tags or not concepts_in(said) & test.concepts):
-        return 0.0 if tags or _share(test.spoken, words) < _UNNAMED else _share(test.words, words)
+        described = not tags and not test.strict and _share(test.spoken, words) >= _UNNAMED
+        return _share(test.words, words) if described else 0.0
     share = _share(test.words, words)
     return 1.0 + share if share >= (_BESIDES if test.concepts else _ALONE) else 0.0
 

@@ -7,20 +7,24 @@ of the objective say which.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 
 from ledger.types import JSON
 from orchestra.planning.computed import is_price
-from orchestra.planning.demands import Demand, bare
+from orchestra.planning.demands import Demand, bare, identity
 from orchestra.planning.objective import PRODUCT, Objective, product_words
-from orchestra.planning.words import name_tokens
+from orchestra.planning.words import lexicon, name_tokens, stem
 from orchestra.schema import Enum, Field, ListOf, Record, Scalar, Shape
 from orchestra.synthesis.evidence import Item
 from orchestra.synthesis.fitting import Piece, Place, fit, joined
 from orchestra.synthesis.labels import match
 
 _FITS = 0.55
+_PRICE_WORDS = frozenset(map(stem, lexicon("price_words")))
+"""Words of a key that add nothing to `price`: a table of prices holds it. `spot` is not among them."""
 _FIXED: Mapping[str, tuple[str, ...]] = {
     "text": ("text", "content", "post", "body", "message", "tweet", "quote", "comment", "opinion", "mention"),
     "author": ("author", "user", "username", "handle", "by", "account", "poster", "name"),
@@ -34,40 +38,66 @@ _FIXED: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def find_field(item: Item, part: Field, demand: Demand, objective: Objective) -> Piece | None:
-    """The field's value in an item, fitted, or None. The best matching key that gives a value wins."""
-    place = Place(item.step, item.pointer, item.text)
-    name = demand.sought(part.name)
-    inner = bare(part.shape)
-    if item.channel == "web" and (piece := _from_prices(item, name, inner, place, objective)):
-        return piece
-    for key in [*_product_keys(item, name, inner, objective), *_keys(item, name)]:
-        if piece := fit(item.record[key], part.shape, place.below(key)):
+class Fields:
+    """Finds fields in the items of one run."""
+
+    def __init__(self, objective: Objective, items: Iterable[Item]) -> None:
+        self.products = product_words(objective)
+        self._common = Counter(key for item in items for _, entries in _tables(item) for key in entries)
+
+    def find(self, item: Item, part: Field, demand: Demand) -> Piece | None:
+        """The field's value in an item, fitted, or None. The best matching key that gives a value wins."""
+        place, name, inner = Place(item.step, item.pointer, item.text), demand.sought(part.name), bare(part.shape)
+        if item.channel == "web" and (piece := self._from_prices(item, name, inner, place)):
             return piece
-    if isinstance(inner, Record):
-        return _from_parts(item, inner, demand, objective)
-    if isinstance(inner, Enum):
-        return _from_description(item, inner, place)
-    measured = item.channel == "reading" and isinstance(inner, Scalar) and inner.kind in ("float", "int")
-    return fit(item.record.get("value"), inner, place.below("value")) if measured else None
+        for key in self._keys(item, name, inner, named=part.name == identity(demand.record)):
+            if piece := fit(item.record[key], part.shape, place.below(key)):
+                return piece
+        if isinstance(inner, Record):
+            return self._from_parts(item, inner, demand)
+        return _from_description(item, inner, place) if isinstance(inner, Enum) else None
 
-
-def _product_keys(item: Item, name: str, shape: Shape, objective: Objective) -> list[str]:
-    """Keys that hold the field for the product asked about: `h100_spot` for `spot`."""
-    if not isinstance(shape, Scalar) or shape.kind not in ("float", "int"):
-        return []
-    return [key for product in sorted(product_words(objective)) if (key := f"{product}_{name}") in item.record]
-
-
-def _keys(item: Item, name: str) -> list[str]:
-    """Keys of the item's record that mean `name`, best first."""
-    if item.channel != "web":
-        words = name_tokens(name)
-        scored = [(sum(word in _FIXED.get(key, ()) for word in words), key) for key in item.record]
-    else:
+    def _keys(self, item: Item, name: str, shape: Shape, *, named: bool) -> list[str]:
+        """Keys of the item's record that mean `name`, best first."""
+        numeric = isinstance(shape, Scalar) and shape.kind in ("float", "int")
+        if item.channel != "web":
+            words = name_tokens(name)
+            scored = [(sum(word in _FIXED.get(key, ()) for word in words), key) for key in item.record]
+            measured = ["value"] if numeric and item.channel == "reading" and "value" in item.record else []
+            return [*_good(scored), *measured]
+        own = [key for product in sorted(self.products) if (key := f"{product}_{name}") in item.record and numeric]
         scored = [(1.0 if key == name else _match(name, key), key) for key in item.record]
-    good = [(score, key) for score, key in scored if score >= _FITS]
-    return [key for _, key in sorted(good, key=lambda pair: -pair[0])]
+        return [*own, *_good(scored), *(["name"] if named and "name" in item.record else [])]
+
+    def _from_parts(self, item: Item, shape: Record, demand: Demand) -> Piece | None:
+        """A nested object whose parts stand side by side in the record."""
+        pieces: dict[str, Piece] = {}
+        for part in shape.fields:
+            plain = not isinstance(bare(part.shape), Record | ListOf)
+            if plain and (piece := self.find(item, part, replace(demand, record=shape, spellings=()))):
+                pieces[part.name] = piece
+        return joined(pieces)
+
+    def _from_prices(self, item: Item, name: str, shape: Shape, place: Place) -> Piece | None:
+        """One number from a table of prices by product: the entry with every product word that most tables share."""
+        if not isinstance(shape, Scalar) or shape.kind not in ("float", "int", "str"):
+            return None
+        own = frozenset(word for word in name_tokens(name) if PRODUCT.search(word))
+        besides = {stem(word) for word in name_tokens(name)} - {stem(word) for word in own} - _PRICE_WORDS
+        wanted = own or self.products
+        if besides or not wanted or not (own or is_price(name)):
+            return None
+        for table, entries in _tables(item):
+            fitting = [key for key in entries if wanted <= set(name_tokens(key))]
+            key = max(fitting, key=lambda key: self._common[key], default=None)
+            if key is not None and (piece := fit(entries[key], shape, place.below(table).below(key))):
+                return piece
+        return None
+
+
+def _good(scored: Iterable[tuple[float, str]]) -> list[str]:
+    kept = [(score, key) for score, key in scored if score >= _FITS]
+    return [key for _, key in sorted(kept, key=lambda pair: -pair[0])]
 
 
 @lru_cache(maxsize=8192)
@@ -79,30 +109,6 @@ def _from_description(item: Item, shape: Enum, place: Place) -> Piece | None:
     """The one option that a thing's description or capabilities speak of."""
     for key in ("capabilities", "description"):
         if key in item.record and (piece := fit(item.record[key], shape, place.below(key))):
-            return piece
-    return None
-
-
-def _from_parts(item: Item, shape: Record, demand: Demand, objective: Objective) -> Piece | None:
-    """A nested object whose parts stand side by side in the record."""
-    pieces: dict[str, Piece] = {}
-    for part in shape.fields:
-        if not isinstance(bare(part.shape), Record | ListOf) and (piece := find_field(item, part, demand, objective)):
-            pieces[part.name] = piece
-    return joined(pieces)
-
-
-def _from_prices(item: Item, name: str, shape: Shape, place: Place, objective: Objective) -> Piece | None:
-    """One number from a table of prices by product: the first entry that has every product word."""
-    if not isinstance(shape, Scalar) or shape.kind not in ("float", "int", "str"):
-        return None
-    own = {word for word in name_tokens(name) if PRODUCT.search(word)}
-    if not (own or is_price(name)):
-        return None
-    wanted = own or product_words(objective)
-    for table, entries in _tables(item):
-        key = next((key for key in entries if wanted and wanted <= set(name_tokens(key))), None)
-        if key is not None and (piece := fit(entries[key], shape, place.below(table).below(key))):
             return piece
     return None
 

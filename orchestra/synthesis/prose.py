@@ -32,12 +32,15 @@ _RULES = {
     "undercut": f"{UNDERCUT} times the lowest of them is {{value}}",
     "premium": f"{PREMIUM} times the highest of them is {{value}}",
     "middle": "their median is {value}",
+    "count": "these are {value}",
 }
 
 
 def row_sentence(row: Row, demand: Demand) -> str:
     """`BitMind: netuid 34; auth Bearer token ...`."""
     values = row.piece.value if isinstance(row.piece.value, dict) else {"value": row.piece.value}
+    if demand.channel == "posts" and row.name and isinstance(text := values.get("text"), str):
+        return f"{row.name}: “{_cut(text, MAX_SENTENCE)}”"
     own = identity(demand.record)
     named = values.get(own) if own else None
     stated = [f"{label_of(key)} {_said(value)}" for key, value in values.items() if key != own]

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ledger.types import JSON
 from orchestra.planning.demands import Demand, bare, identity
 from orchestra.planning.entities import Entity
 from orchestra.planning.objective import Objective, conditions, selecting, topic
 from orchestra.planning.words import lexicon, stem, stems
 from orchestra.protocol import Source
-from orchestra.schema import Field, Scalar, is_free_text
+from orchestra.schema import Field, Record, Scalar, is_free_text
 from orchestra.synthesis.evidence import Item
 from orchestra.synthesis.fitting import Piece, joined
 from orchestra.synthesis.linkage import Thing, found_things, name_of, named_things, same_name
-from orchestra.synthesis.lookup import find_field, stated_words
+from orchestra.synthesis.lookup import Fields, stated_words
 from orchestra.synthesis.numbers import first_number
 from orchestra.synthesis.support import normalised, supports
 
@@ -24,57 +25,66 @@ _PAGE_WORDS = frozenset(map(stem, lexicon("page_words"))) | {"web"}
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One filled record: its `piece`, and what it is about."""
+    """One filled record: its `piece`, what it is about, and the number that identifies that."""
 
     name: str
     piece: Piece
     entity: Entity | None = None
+    number: Piece | None = None
 
     @property
     def steps(self) -> tuple[int, ...]:
         return tuple(sorted({source.step for source in self.piece.sources.values()}))
 
 
-def rows_of(demand: Demand, objective: Objective, items: Sequence[Item]) -> tuple[Row, ...]:
+def rows_of(demand: Demand, objective: Objective, items: Sequence[Item], fields: Fields) -> tuple[Row, ...]:
     """The rows of a demand: for things asked by name in that order, else best first."""
-    own = [item for item in items if item.channel == demand.channel]
-    hits = [item for item in items if item.channel == "pages"]
-    rows = _linked(demand, objective, own, hits) if demand.channel == "web" else _listed(demand, objective, own)
-    return tuple(rows)[:MAX_ROWS]
+    rows = _linked if demand.channel == "web" else _listed
+    return tuple(rows(demand, objective, items, fields))[:MAX_ROWS]
 
 
-def _linked(demand: Demand, objective: Objective, items: Sequence[Item], hits: Sequence[Item]) -> Iterator[Row]:
+def _linked(demand: Demand, objective: Objective, items: Sequence[Item], fields: Fields) -> Iterator[Row]:
+    own = [item for item in items if item.channel == "web"]
     if demand.entity or objective.entities:
-        things, holds = named_things(objective, items, demand), _says_more
+        things, holds = named_things(objective, own, demand), _says_more
     else:
-        things, holds = found_things(objective, items, demand, hits), _answers
+        hits = [item for item in items if item.channel == "pages"]
+        things, holds = found_things(objective, own, demand, hits), _answers
+    known: list[JSON] = []
     for thing in things:
-        row = _row(thing, demand, objective)
-        if row and holds(row, demand) and _meets(thing, demand, objective):
+        row = _row(thing, demand, fields)
+        if row and holds(row, demand) and row.piece.value not in known and _meets(thing, demand, objective, fields):
+            known.append(row.piece.value)
             yield row
 
 
-def _meets(thing: Thing, demand: Demand, objective: Objective) -> bool:
+def _meets(thing: Thing, demand: Demand, objective: Objective, fields: Fields) -> bool:
     """Every numeric condition of the objective is shown to hold."""
     for condition in conditions(objective):
-        field = Field(condition.metric, Scalar("float"))
-        found = (find_field(item, field, demand, objective) for item in thing.items)
+        part = Field(condition.metric, Scalar("float"))
+        found = (fields.find(item, part, demand) for item in thing.items)
         value = next((first_number(piece.value) for piece in found if piece), None)
         if value is None or not condition.holds(value):
             return False
     return True
 
 
-def _row(thing: Thing, demand: Demand, objective: Objective) -> Row | None:
+def _row(thing: Thing, demand: Demand, fields: Fields) -> Row | None:
     pieces: dict[str, Piece] = {}
     for part in demand.record.fields:
         own = part.name == identity(demand.record) and thing.entity is not None and demand.channel == "web"
         items = [item for item in thing.items if not own or _bears_name(item, thing, demand)]
-        found = (find_field(item, part, demand, objective) for item in items)
+        found = (fields.find(item, part, demand) for item in items)
         if piece := next((piece for piece in found if piece), None) or _own_name(part, thing, demand):
             pieces[part.name] = piece
     piece = joined(pieces)
-    return Row(thing.name, piece, thing.entity) if piece else None
+    return Row(thing.name, piece, thing.entity, _number(thing, fields)) if piece else None
+
+
+def _number(thing: Thing, fields: Fields) -> Piece | None:
+    """The number that identifies a thing, if a record of it has one."""
+    part, record = Field("netuid", Scalar("int")), Demand((), "hidden", Record(()))
+    return next((piece for item in thing.items if (piece := fields.find(item, part, record))), None)
 
 
 def _bears_name(item: Item, thing: Thing, demand: Demand) -> bool:
@@ -107,14 +117,14 @@ def _answers(row: Row, demand: Demand) -> bool:
     return 2 * sum(name in values for name in required) >= len(required)
 
 
-def _listed(demand: Demand, objective: Objective, items: Sequence[Item]) -> Iterator[Row]:
+def _listed(demand: Demand, objective: Objective, items: Sequence[Item], fields: Fields) -> Iterator[Row]:
     """Posts, search hits and readings: each is a row of its own, said once."""
     seen: set[str] = set()
     for item in items:
-        if not _is_about(item, demand, objective):
+        if item.channel != demand.channel or not _is_about(item, demand, objective):
             continue
         thing = Thing(str(item.record.get("title") or item.record.get("author") or ""), (item,), item.asked)
-        row = _row(thing, demand, objective)
+        row = _row(thing, demand, fields)
         key = normalised(stated_words(item))
         if row and key not in seen:
             seen.add(key)

@@ -314,7 +314,9 @@ def mark(case: Case, data: dict[str, Any]) -> Marks:
 
 
 def _equal(found: Any, value: Any) -> bool:
-    return type(found) is type(value) and (found == value or (isinstance(value, str) and supports(found, value)))
+    if isinstance(found, bool) or isinstance(value, bool) or not isinstance(value, str):
+        return isinstance(found, bool) == isinstance(value, bool) and found == value
+    return isinstance(found, str) and supports(found, value)
 
 
 def _named_leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
