@@ -23,7 +23,7 @@ from orchestra.chain import create_wallet, dev_signer, list_wallets, wallet_addr
 from orchestra.devnet.entries import devnet_entries
 from orchestra.devnet.processes import Child, Processes, ProcessFailed
 from orchestra.devnet.subnets.__main__ import DEFAULT_KEY_URI, DEFAULT_KEYS
-from orchestra.settings import local_file
+from orchestra.local_files import local_file
 
 NETUID = 2
 TEMPO = 10
@@ -153,8 +153,8 @@ class LocalNetwork:
 
     async def stop(self) -> dict[str, int]:
         """Stop everything, those who ask before those who answer. Returns exit codes by name."""
-        asking = [spec.name for spec in self.validators]
-        return await self.processes.stop(first=asking)
+        asking, answering = ([spec.name for spec in specs] for specs in (self.validators, self.miners))
+        return await self.processes.stop(waves=(asking, answering))
 
     async def _start(self) -> None:
         self.layout.root.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -133,10 +133,15 @@ class Processes:
             raise ProcessFailed(f"{name} was not ready in {timeout_s:g} s; see {path}\n{child.tail()}") from None
         return child
 
-    async def stop(self, *, first: Sequence[str] = ()) -> dict[str, int]:
-        """Stop all: those named `first`, then the others, last started first. Returns exit codes by name."""
-        order = [*(name for name in first if name in self.children), *reversed(self.children)]
-        return {name: await self.children[name].stop() for name in dict.fromkeys(order)}
+    async def stop(self, *, waves: Sequence[Sequence[str]] = ()) -> dict[str, int]:
+        """Stop all: wave by wave, each at once, and then the others. Returns exit codes by name."""
+        named = {name for wave in waves for name in wave}
+        codes: dict[str, int] = {}
+        for wave in (*waves, [name for name in self.children if name not in named]):
+            present = [name for name in wave if name in self.children]
+            ended = await asyncio.gather(*(self.children[name].stop() for name in present))
+            codes |= dict(zip(present, ended, strict=True))
+        return codes
 
     def ended(self) -> list[Child]:
         """Children that are no longer running."""

@@ -29,7 +29,7 @@ class NotSent(Exception):
 @dataclass(slots=True)
 class Call:
     """One operation that a task may call. `others`: an alternative stands behind it. `tries` calls were made so far, of
-    which `failed` is how the last one ended, unless it answered.
+    which `failed` is how the last one ended, unless it answered; `waited_s` is how long silence was listened to.
     """
 
     candidate: Candidate
@@ -39,6 +39,7 @@ class Call:
     depends_on: tuple[int, ...]
     others: bool
     tries: int = 0
+    waited_s: float = 0.0
     failed: CallFailed | None = None
 
     @property
@@ -187,6 +188,7 @@ class Sender:
             answer = await self._answer(call, timeout_s)
         except CallFailed as failed:
             call.failed = failed
+            call.waited_s = timeout_s if failed.error.kind == "timeout" else 0.0
         attempt = _recorded(
             call,
             answer,
@@ -204,7 +206,13 @@ class Sender:
     def _timeout_s(self, call: Call) -> float:
         again = call.candidate.ref.operation.safe_to_retry and call.tries < self._policy.tries_of_last
         return self._timing.timeout_s(
-            call.task_id, call.candidate, self._left_s(), self._policy, others=call.others, again=again
+            call.task_id,
+            call.candidate,
+            self._left_s(),
+            self._policy,
+            others=call.others,
+            again=again,
+            waited_s=call.waited_s,
         )
 
     async def _answer(self, call: Call, timeout_s: float) -> Answer:

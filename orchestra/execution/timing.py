@@ -38,10 +38,19 @@ class Timing:
         return left_s * 1000 >= candidate.latency_ms + self.need_after_ms[task_id]
 
     def timeout_s(
-        self, task_id: str, candidate: Candidate, left_s: float, policy: Policy, *, others: bool, again: bool
+        self,
+        task_id: str,
+        candidate: Candidate,
+        left_s: float,
+        policy: Policy,
+        *,
+        others: bool,
+        again: bool,
+        waited_s: float = 0.0,
     ) -> float:
         """How long to wait for this call, at most `left_s`: its share, less what an alternative (`others`) or a
-        repetition (`again`) would need after it. Only where there is an alternative is a slow provider given up early.
+        repetition (`again`) would need after it. Only where there is an alternative is a slow provider given up early;
+        where there is none and `waited_s` was not enough, twice that is waited, if it leaves who needs the answer time.
         """
         latency_s = max(candidate.latency_ms, 1) / 1000
         share = left_s * latency_s / (latency_s + self.tail_ms[task_id] / 1000)
@@ -50,6 +59,8 @@ class Timing:
         if others:
             patience = policy.patience * max(candidate.latency_p95_ms, candidate.latency_ms) / 1000
             share = min(share, max(patience, policy.patience_floor_ms / 1000))
+        elif waited_s:
+            share = max(share, min(2 * waited_s, left_s - self.need_after_ms[task_id] / 1000))
         return min(left_s, max(share, latency_s))
 
 

@@ -189,6 +189,23 @@ def test_an_endpoint_that_stays_silent_is_passed_over_for_the_rest_of_the_run() 
     assert {outcome.state for outcome in done.outcomes.values()} == {"done"}
 
 
+@pytest.mark.parametrize("first", [(), (provider("a"),)])
+def test_the_only_provider_that_answers_is_waited_for_longer_after_every_silence(
+    first: tuple[SubnetEntry, ...],
+) -> None:
+    slow = Reply(FOUND, 5.0)
+    page = Metrics(latency_ms=400, latency_p95_ms=600, reliability_permille=990)
+    script = {"a/op": [Reply(error="unreachable")], "b/op": [slow], "p/op": [Reply({"text": "page"}, 5.0)]}
+    limits = Limits(28_000, 1_000_000)
+    plan = routed(
+        (search(), fetch("f", "s")), *first, provider("b"), provider("p", "web_scraping", metrics=page), limits=limits
+    )
+    done = run(ScriptedCaller(script), plan, limits=limits)
+    assert {outcome.state for outcome in done.outcomes.values()} == {"done"}
+    waits = [attempt.latency_ms for attempt in done.attempts if attempt.entry == "b"]
+    assert waits == [*sorted(waits[:-1]), 5_000]
+
+
 def test_a_late_result_is_dropped_and_the_run_returns_in_time() -> None:
     caller = ScriptedCaller({"a/op": [Reply(FOUND, 0.1)], "p/op": [Reply({"text": "late"}, 60.0)]})
     plan = (search(), fetch("f", "s"), search("t"))
