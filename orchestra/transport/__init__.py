@@ -4,6 +4,7 @@ Receiving: `SignedRequests` is a FastAPI dependency that yields a `SignedCall`; 
 problem document; `serve` runs the app. Sending: `SignedClient` for neurons, `OutboundClient` for everybody else.
 """
 
+from orchestra.transport.app import install_problems
 from orchestra.transport.btauth import request_digest, sign_request, signed_payload
 from orchestra.transport.client import SignedClient, SignedResponse
 from orchestra.transport.errors import (
@@ -26,7 +27,7 @@ from orchestra.transport.nonces import (
 )
 from orchestra.transport.outbound import OutboundClient, OutboundResponse
 from orchestra.transport.policy import AllowedCallers, AnyCaller, CallerPolicy, MetagraphPolicy, Snapshot
-from orchestra.transport.problems import PROBLEMS, Problem, Refused, install_problems, refused_body
+from orchestra.transport.problems import PROBLEMS, Problem, Refused, refused_body
 from orchestra.transport.receive import SignedCall, SignedRequests
 from orchestra.transport.serve import Address, ServeError, run, serve, serving
 from orchestra.transport.wire import WireLimits

@@ -11,9 +11,6 @@ import json
 import math
 from dataclasses import dataclass, field
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
@@ -110,27 +107,3 @@ INTERNAL_ERROR = _problem("internal_error", 500, "This neuron failed; the fault 
 def refused_body(code: str) -> Refused:
     """The refusal that belongs to a `StrictJSONError.code` or `protocol.MessageRefused.code`."""
     return Refused(BODY_PROBLEMS.get(code, JSON_MALFORMED))
-
-
-def install_problems(app: FastAPI) -> None:
-    """Make every error of `app` a problem document: ours (`Refused`), the framework's 404, 405, 422, and crashes."""
-
-    async def refused(_: Request, error: Exception) -> Response:
-        assert isinstance(error, Refused)
-        return error.response()
-
-    async def framework(_: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        known = {404: NOT_FOUND, 405: METHOD_NOT_ALLOWED, 422: UNPROCESSABLE, 500: INTERNAL_ERROR}
-        return Refused(known.get(error.status_code, BAD_REQUEST)).response()
-
-    async def unprocessable(_: Request, __: Exception) -> Response:
-        return Refused(UNPROCESSABLE).response()
-
-    async def crashed(_: Request, __: Exception) -> Response:
-        return Refused(INTERNAL_ERROR).response()
-
-    app.add_exception_handler(Refused, refused)
-    app.add_exception_handler(HTTPException, framework)
-    app.add_exception_handler(RequestValidationError, unprocessable)
-    app.add_exception_handler(Exception, crashed)
