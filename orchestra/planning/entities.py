@@ -36,6 +36,7 @@ class _Mention:
 OPENERS = lexicon("openers")
 
 _SET_NOUNS = lexicon("set_nouns")
+_SET_STEMS = frozenset(map(stem, _SET_NOUNS))
 _ASPECTS = frozenset(map(stem, lexicon("aspects")))
 _DATES = lexicon("no_names")
 _NUMBERED = re.compile(
@@ -133,7 +134,8 @@ def _like_name(word: str, *, opening: bool) -> bool:
         return False
     if "-" in word:
         return word[0].isupper() and not opening and not word.startswith("AI-")
-    return not (opening and (lower in OPENERS or lower in deed_verbs()))
+    common = lower in OPENERS or lower in deed_verbs() or stem(word) in _ASPECTS | _SET_STEMS
+    return not (opening and common)
 
 
 def _joined(text: str, run: list[_Mention]) -> list[_Mention]:

@@ -114,8 +114,9 @@ def _read(text: str, nouns: tuple[str, ...]) -> Objective:
     urls = tuple(dict.fromkeys(match[0].rstrip(".,;:!?)") for match in _URL.finditer(text)))
     quoted = tuple(next(group for group in match.groups() if group) for match in _QUOTED.finditer(text))
     plain = _URL.sub(" ", text)
-    entities, context = find_entities(_QUOTED.sub(lambda match: " " if len(match[0]) > 60 else match[0], plain), nouns)
-    clauses = tuple(_clauses(plain))
+    said = _QUOTED.sub(lambda match: " " if len(match[0]) > 60 else match[0], plain)
+    entities, context = find_entities(said, nouns)
+    clauses = tuple(_clauses(said))
     return Objective(text, clauses, entities, context, quoted, urls, _alternatives(clauses, entities))
 
 

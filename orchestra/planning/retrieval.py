@@ -8,7 +8,7 @@ there. Such a need becomes a Gap at once: a capability that nobody offers cannot
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ledger.catalogue import vocabulary
@@ -34,7 +34,7 @@ from orchestra.planning.plan import Plan, Ref, Task
 from orchestra.planning.vocabulary import concepts, concepts_in
 from orchestra.planning.words import content_words, name_tokens, stem, stems, tokens
 from orchestra.protocol import Gap, Hint
-from orchestra.schema import TargetSchema
+from orchestra.schema import Record, TargetSchema
 
 MAX_TASKS = 24
 MAX_QUERY_WORDS = 16
@@ -92,7 +92,7 @@ class _Draft:
         clauses = self._served_clauses()
         if not clauses:
             return
-        demands = [demand for demand in self.layout.demands if not self._is_unserved(demand)]
+        demands = [kept for demand in self.layout.demands if (kept := self._served_part(demand))]
         web = [demand for demand in demands if demand.channel in ("web", "pages")]
         if all(needed(clause) == "chat_completion" for clause in clauses) and self._given():
             web = []
@@ -139,9 +139,14 @@ class _Draft:
         spoken = _spoken_of(capability)
         return tuple(pointer for pointer in self._all_fields() if spoken & set(stems(pointer.replace("/", " "))))
 
-    def _is_unserved(self, demand: Demand) -> bool:
+    def _served_part(self, demand: Demand) -> Demand | None:
+        """A demand without the fields that are gaps already; None when nothing is left of it."""
         lost = {pointer for gap in self.gaps for pointer in gap.fields}
-        return bool(demand.pointers) and set(demand.pointers) <= lost
+        if demand.plain or demand.kind == "hidden":
+            return None if lost.intersection(demand.pointers) else demand
+        fields = zip(demand.record.fields, demand.pointers, strict=True)
+        kept = tuple(part for part, pointer in fields if pointer not in lost)
+        return replace(demand, record=Record(kept)) if kept else None
 
     # the web ---------------------------------------------------------------------------------------------------------
 

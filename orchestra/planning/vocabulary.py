@@ -15,7 +15,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-from orchestra.planning.words import contains_phrase, name_tokens, stem, stems
+from orchestra.planning.words import STOPWORDS, contains_phrase, name_tokens, stem, stems, tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,8 @@ def deed_verbs() -> frozenset[str]:
 
 
 def concepts_in(text: str) -> frozenset[str]:
-    """The capabilities that a text speaks of, by any of the phrases they are called."""
-    words = stems(text)
+    """The capabilities that a text speaks of, by any of the phrases they are called, small words aside."""
+    words = _telling(text)
     return frozenset(
         name for name, concept in concepts().items() if any(contains_phrase(words, phrase) for phrase in concept.called)
     )
@@ -61,8 +61,12 @@ def _table() -> Mapping[str, Any]:
     return json.loads(files(__package__ or "orchestra.planning").joinpath("capabilities.json").read_text("utf-8"))
 
 
+def _telling(text: str) -> list[str]:
+    return [stem(word) for word in tokens(text) if word.lower() not in STOPWORDS]
+
+
 def _concept(name: str, words: Mapping[str, Any]) -> Concept:
     own = tuple(stem(word) for word in name_tokens(name))
-    called = dict.fromkeys([own, *(tuple(stems(phrase)) for phrase in words["called"])])
+    called = dict.fromkeys([own, *(tuple(_telling(phrase)) for phrase in words["called"])])
     deeds = tuple(Deed(frozenset(stems(verbs)), frozenset(stems(things))) for verbs, things in words["do"])
     return Concept(name, tuple(called), deeds, tuple(tuple(stems(phrase)) for phrase in words.get("asks", ())))
