@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from orchestra.transport import problems
 from orchestra.transport.problems import Refused
-from orchestra.transport.receive import SignedRequests
+from orchestra.transport.receive import SignedCall, SignedRequests
 
 _BY_STATUS = {
     404: problems.NOT_FOUND,
@@ -61,7 +61,7 @@ class SignedRoute(APIRoute):
             return None
 
         async def handler(request: Request) -> Response:
-            arguments = {call_name: await signed(request)}
+            arguments: dict[str, SignedCall | Request] = {call_name: await signed(request)}
             if request_name is not None:
                 arguments[request_name] = request
             return await endpoint(**arguments)
