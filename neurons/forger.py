@@ -12,14 +12,12 @@ from collections.abc import Mapping
 from itertools import takewhile
 from typing import Any, cast
 
-import typer
-
 from ledger.canonical import canonical, sha256
 from ledger.entry import Operation
 from ledger.types import Signer
 from ledger.view import OperationRef
 from neurons.miner import command
-from neurons.running import Neuron
+from neurons.running import Neuron, start
 from orchestra.execution.run import Answer, SubnetCaller
 from orchestra.protocol import Receipt
 from orchestra.subnets import receipt_payload
@@ -143,4 +141,4 @@ def invent(neuron: Neuron) -> SubnetCaller:
 
 
 if __name__ == "__main__":
-    typer.run(command(invent))
+    start(command(invent))

@@ -13,13 +13,15 @@ except ModuleNotFoundError:
 
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
 import typer
 
-from neurons.running import Neuron, announce, log_to_stderr, one_line_errors, started, until_stopped
+from neurons.folder import opening
+from neurons.running import Neuron, announce, listen, log_to_stderr, one_line_errors, start, started, until_stopped
 from orchestra import flags
 from orchestra import settings as options
 from orchestra.execution import SubnetCaller
@@ -27,7 +29,7 @@ from orchestra.mining.api import create_app
 from orchestra.mining.service import Miner
 from orchestra.proofs import SqliteEvidence
 from orchestra.protocol import MAX_REQUEST_BYTES
-from orchestra.transport import run, serving
+from orchestra.transport import run
 from orchestra.wallet_cli import Network, WalletHotkey, WalletName, WalletPath
 
 assert _installed
@@ -35,6 +37,10 @@ assert _installed
 MostAtOnce = Annotated[
     int, typer.Option("--challenges.at-once", min=1, max=1024, help="Challenges answered at the same time.")
 ]
+
+
+DRAIN_S = 35.0
+"""How long a stopped miner goes on with what it has in hand: a challenge's time and the way there and back."""
 
 
 def command(caller_of: Callable[[Neuron], SubnetCaller]) -> Callable[..., None]:
@@ -84,7 +90,9 @@ async def mine(
     settings: options.NeuronSettings, most_at_once: int, caller_of: Callable[[Neuron], SubnetCaller]
 ) -> None:
     """Run one miner until it is told to stop."""
-    async with started(settings) as neuron, await evidence_store(settings) as evidence:
+    async with AsyncExitStack() as stack:
+        neuron = await stack.enter_async_context(started(settings))
+        evidence = await stack.enter_async_context(await evidence_store(settings))
         await neuron.watch.refresh()
         miner = Miner(
             signer=neuron.signer,
@@ -96,14 +104,20 @@ async def mine(
         )
         signed = neuron.signed(validators_only=True, max_body=MAX_REQUEST_BYTES)
         app = create_app(miner, signed, ready=lambda: neuron.watch.sight is not None)
-        async with serving(app, settings.axon_ip, settings.axon_port) as address:
-            announce("miner", neuron.signer.ss58_address, address)
-            await until_stopped(neuron.watch.run(partial(neuron.keep_published, address)))
+        address = await listen(stack, app, settings.axon_ip, settings.axon_port, "--axon.port", drain_s=DRAIN_S)
+        announce("miner", neuron.signer.ss58_address, address)
+        await until_stopped(neuron.watch.run(partial(neuron.keep_published, address)))
 
 
 async def evidence_store(settings: options.NeuronSettings) -> SqliteEvidence:
-    """Where the bytes behind this miner's answers are kept."""
-    return await SqliteEvidence.open(settings.database("evidence"), now_ms=lambda: time.time_ns() // 1_000_000)
+    """Where the bytes behind this miner's answers are kept.
+
+    Raises:
+        SettingsError: the file cannot be used.
+    """
+    path = settings.database("evidence")
+    with opening(path):
+        return await SqliteEvidence.open(path, now_ms=lambda: time.time_ns() // 1_000_000)
 
 
 def honest(neuron: Neuron) -> SubnetCaller:
@@ -111,5 +125,7 @@ def honest(neuron: Neuron) -> SubnetCaller:
     return neuron.subnets
 
 
+main = command(honest)
+
 if __name__ == "__main__":
-    typer.run(command(honest))
+    start(main)

@@ -10,16 +10,33 @@ import json
 import logging
 import secrets
 import signal
+import sqlite3
 import sys
-from collections.abc import AsyncGenerator, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from ipaddress import ip_address
+from typing import Any, cast
+
+import typer
+from sqlalchemy.exc import DatabaseError
+from starlette.types import ASGIApp
 
 from ledger.database import sqlite_url
-from ledger.store import LedgerConflict, LedgerCorrupt
-from orchestra.chain import Chain, ChainError, NotRegistered, Signer, TxOutcome, load_signer, verify_signature
-from orchestra.chain.networks import resolve
+from ledger.store import LedgerConflict
+from neurons.folder import alone_in, disk_trouble, opening
+from neurons.notes import Notes
+from orchestra.chain import (
+    Chain,
+    ChainError,
+    NotRegistered,
+    Signer,
+    TxOutcome,
+    is_address,
+    load_signer,
+    verify_signature,
+)
+from orchestra.chain.networks import Network, resolve
 from orchestra.chain.watch import ChainLost, ChainWatch, Sight
 from orchestra.execution import LoopClock
 from orchestra.ledger_node import LedgerNode, LedgerRefused, read_seed
@@ -38,13 +55,17 @@ from orchestra.transport import (
     SignedRequests,
     Snapshot,
     SqliteNonceStore,
+    serving,
 )
 
 logger = logging.getLogger(__name__)
 
 SAID_IN_ONE_LINE = (ChainError, SettingsError, ServeError, ChainLost)
 LEDGER_TROUBLE = (PeerFailed, LedgerRefused, LedgerConflict)
+DATABASE_TROUBLE = (sqlite3.Error, DatabaseError)
 
+LOOPBACK = ip_address("127.0.0.1")
+INSUFFICIENT = "insufficient_balance"
 POLL_SHARE = 0.3
 """How much of a block passes between two looks at the chain."""
 
@@ -61,7 +82,8 @@ class Neuron:
     ledger: LedgerNode
     subnets: Subnets
     nonces: SqliteNonceStore
-    trouble: str | None = None
+    notes: Notes = field(default_factory=lambda: Notes(logger))
+    was_published: bool = False
     following: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def orchestrator(self) -> Orchestrator:
@@ -107,35 +129,76 @@ class Neuron:
         """Bring the Ledger to where its committer is; is it there? Trouble is logged: an old Ledger is better than no
         answer. Whoever asks meanwhile waits for the same answer.
         """
-        committer = self.settings.ledger_committer
-        if committer == self.signer.ss58_address:
+        if self.settings.ledger_committer == self.signer.ss58_address:
             return True
-        source, sight = self.peer(committer), self.watch.sight
-        if source is None or sight is None:
+        if self.watch.sight is None:
             return False
         async with self.following:
-            try:
-                await self.ledger.follow(source, committer=committer, verify=verify_signature, block=sight.block.number)
-            except LEDGER_TROUBLE as error:
-                logger.warning("the Ledger stays at %s: %s", self.ledger.view.version[:12], error)
-                return False
-        return True
+            trouble = await self._follow(self.settings.ledger_committer, self.watch.sight.block.number)
+        self.notes.trouble("ledger", trouble, over="the Ledger follows again")
+        return not trouble
+
+    async def _follow(self, committer: str, block: int) -> str:
+        """What keeps the Ledger from where its committer is; nothing when it is there."""
+        stays = f"the Ledger stays at size {self.ledger.view.version.partition(':')[0]}"
+        source = self.peer(committer)
+        if source is None:
+            return f"{stays}: its committer {committer} serves nowhere on subnet {self.settings.netuid} yet"
+        try:
+            await self.ledger.follow(source, committer=committer, verify=verify_signature, block=block)
+        except LedgerRefused as error:
+            file = self.settings.database("ledger")
+            return f"{stays}: {error}; if the network began anew, stop, remove {file} and start again"
+        except LEDGER_TROUBLE as error:
+            return f"{stays}: {error}"
+        return ""
 
     async def keep_published(self, address: Address, sight: Sight) -> None:
-        """See that the chain has our address. A rate limit is waited out by the next blocks' attempts."""
-        ip = self.settings.axon_external_ip or self.settings.axon_ip
+        """See that the chain has our address. A rate limit is waited out by the next blocks' attempts.
+
+        Where the chain had our address and now has another, a second neuron runs with our hotkey: the one that started
+        last keeps it, because two that take it from each other pay for every turn and serve nobody.
+        """
+        ours = self.settings.published(address.port)
         me = sight.members.by_hotkey(self.signer.ss58_address)
-        if me is None or me.axon == f"{ip}:{address.port}":
+        self.notes.trouble("uid", "" if me else self._lost_uid(), over="the hotkey is registered again")
+        if me is None:
             return
+        usurped = self.was_published and me.axon not in (ours, None)
+        self.notes.trouble("twin", self._twin(me.axon, ours) if usurped else "", over=f"the chain has {ours} again")
+        if me.axon == ours:
+            self.was_published = True
+        elif not usurped:
+            await self._publish(address)
+
+    def _lost_uid(self) -> str:
+        settings = self.settings
+        return str(NotRegistered(settings.network, settings.netuid, self.signer.ss58_address, settings.wallet_flags))
+
+    @staticmethod
+    def _twin(theirs: str | None, ours: str) -> str:
+        return (
+            f"the chain has {theirs} for our hotkey, no longer {ours}: a second neuron runs with it;"
+            " stop one of the two, then start the other again"
+        )
+
+    async def _publish(self, address: Address) -> None:
         try:
-            outcome = await self.chain.serve(self.signer, self.settings.netuid, ip, address.port)
+            outcome = await self.chain.serve(
+                self.signer, self.settings.netuid, self.settings.published_ip, address.port
+            )
         except ChainError as error:
             outcome = TxOutcome(False, "connection", str(error), None, None)
+        self.notes.trouble("publish", "" if outcome.ok else self._unpublished(outcome))
         if outcome.ok:
-            logger.info("published %s:%d on chain", ip, address.port)
-        elif outcome.code != self.trouble:
-            logger.warning("the chain did not take our address (%s): %s", outcome.code, outcome.message)
-        self.trouble = outcome.code
+            logger.info("published %s on chain", self.settings.published(address.port))
+
+    def _unpublished(self, outcome: TxOutcome) -> str:
+        """Why the chain does not have our address; the SDK's advice goes on for longer than a line."""
+        why = outcome.message.partition(". ")[0]
+        if outcome.code == INSUFFICIENT:
+            why = f"the coldkey cannot pay the fee: send it TAO (orchestra wallet show{self.settings.wallet_flags})"
+        return f"the chain did not take our address ({outcome.code}), tried again with the next block: {why}"
 
 
 @asynccontextmanager
@@ -147,10 +210,13 @@ async def started(settings: NeuronSettings) -> AsyncGenerator[Neuron]:
     """
     network = resolve(settings.network)
     signer = load_signer(settings.wallet_name, settings.wallet_hotkey, settings.wallet_path)
+    _require_usable(settings, network)
     async with AsyncExitStack() as stack:
+        stack.enter_context(alone_in(settings))
         chain = await stack.enter_async_context(await Chain.open(network))
         await _require_registration(chain, settings, signer)
-        nonces = await stack.enter_async_context(SqliteNonceStore(settings.database("nonces")))
+        with opening(settings.database("nonces")):
+            nonces = await stack.enter_async_context(SqliteNonceStore(settings.database("nonces")))
         ledger = await _open_ledger(settings)
         stack.push_async_callback(ledger.close)
         outbound = await stack.enter_async_context(OutboundClient(allow_loopback=network.local))
@@ -174,9 +240,23 @@ async def started(settings: NeuronSettings) -> AsyncGenerator[Neuron]:
         )
 
 
+def _require_usable(settings: NeuronSettings, network: Network) -> None:
+    """Refuse what the settings alone cannot know to be wrong: whose hotkey it is, where others can reach us."""
+    ip = ip_address(settings.published_ip)
+    if network.local and ip == LOOPBACK:
+        raise SettingsError("chains refuse to publish 127.0.0.1: pass --axon.ip 127.0.0.2, or any other in 127.0.0.0/8")
+    if not network.local and ip.is_loopback:
+        raise SettingsError(f"nobody on {settings.network} reaches {ip}: pass --axon.external_ip with your public IP")
+    if settings.ledger_follow and not is_address(settings.ledger_committer):
+        raise SettingsError(
+            f"{settings.ledger_committer!r} is no hotkey's address: pass the committer's, 48 characters that begin"
+            " with 5: --ledger.committer 5..."
+        )
+
+
 async def _require_registration(chain: Chain, settings: NeuronSettings, signer: Signer) -> None:
     if (await chain.metagraph(settings.netuid)).by_hotkey(signer.ss58_address) is None:
-        raise NotRegistered(chain.network, settings.netuid, signer.ss58_address)
+        raise NotRegistered(chain.network, settings.netuid, signer.ss58_address, settings.wallet_flags)
 
 
 async def _open_ledger(settings: NeuronSettings) -> LedgerNode:
@@ -185,16 +265,40 @@ async def _open_ledger(settings: NeuronSettings) -> LedgerNode:
         try:
             seed = read_seed(settings.ledger_seed.read_bytes())
         except (OSError, ValueError) as error:
-            raise SettingsError(f"cannot use {settings.ledger_seed} as a Ledger seed: {error}") from None
+            why = error.strerror if isinstance(error, OSError) else str(error).partition("\n")[0]
+            raise SettingsError(
+                f"cannot use {settings.ledger_seed} as a Ledger seed ({why}): pass another with --ledger.seed"
+            ) from None
+    path = settings.database("ledger")
+    with opening(path):
+        return await LedgerNode.open(sqlite_url(path), seed=seed)
+
+
+async def listen(
+    stack: AsyncExitStack, app: ASGIApp, host: str, port: int, flag: str, *, drain_s: float = 10.0
+) -> Address:
+    """Serve `app` until the stack closes, then drain.
+
+    Raises:
+        SettingsError: nothing can listen there; `flag` chooses another port.
+    """
     try:
-        return await LedgerNode.open(sqlite_url(settings.database("ledger")), seed=seed)
-    except LedgerCorrupt as error:
-        raise SettingsError(f"{error}; remove {settings.database('ledger')} to start from the seed") from None
+        return await stack.enter_async_context(serving(app, host, port, drain_s=drain_s))
+    except ServeError as error:
+        raise SettingsError(f"{error} with {flag}") from None
 
 
-def announce(role: str, hotkey: str, address: Address) -> None:
+def announce(role: str, hotkey: str, address: Address, gateway: Address | None = None) -> None:
     """Say on stdout, in one JSON line, that this neuron serves: what a launcher waits for."""
-    print(json.dumps({"role": role, "hotkey": hotkey, "url": address.url, "port": address.port}), flush=True)
+    line = {"role": role, "hotkey": hotkey, "url": address.url, "port": address.port}
+    print(json.dumps(line | ({"gateway": gateway.url} if gateway else {})), flush=True)
+
+
+def start(main: Callable[..., None]) -> None:
+    """Run a neuron's command line. A traceback of ours is for our own mistakes, and then it is whole."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    app()
 
 
 def log_to_stderr(*, debug: bool) -> None:
@@ -230,17 +334,19 @@ def one_line_errors() -> Generator[None]:
     """End the process as an operator expects: what we foresaw is one line on stderr and exit code 1."""
     try:
         yield
-    except SAID_IN_ONE_LINE as error:
-        raise SystemExit(f"orchestra: {error}") from None
-    except BaseExceptionGroup as group:
-        foreseen, unforeseen = group.split(SAID_IN_ONE_LINE)
-        if unforeseen is not None or foreseen is None:
+    except (Exception, BaseExceptionGroup) as error:
+        line = _foreseen(error)
+        if line is None:
             raise
-        raise SystemExit(f"orchestra: {_first(foreseen)}") from None
+        print(f"error: {line}", file=sys.stderr)
+        raise SystemExit(1) from None
 
 
-def _first(group: BaseExceptionGroup[Any]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-    return error  # pyright: ignore[reportUnknownVariableType]
+def _foreseen(error: BaseException) -> str | None:
+    """What to say of an error, if it is one of ours; the first of them when they come as a group."""
+    if isinstance(error, BaseExceptionGroup):
+        lines = [_foreseen(each) for each in cast("BaseExceptionGroup[BaseException]", error).exceptions]
+        return None if None in lines else lines[0]
+    if isinstance(error, DATABASE_TROUBLE) and (reason := disk_trouble(error)):
+        return f"the databases cannot be used any more ({reason}): make room on the disk, then start again; it goes on"
+    return str(error) if isinstance(error, SAID_IN_ONE_LINE) else None

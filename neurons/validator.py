@@ -8,7 +8,9 @@ way is written down; started again, it goes on where it was.
 try:
     import orchestra as _installed
 except ModuleNotFoundError:
-    raise SystemExit("Orchestra is not installed here: run ./scripts/demo once, then use .venv/bin/python") from None
+    raise SystemExit(
+        "orchestra is not installed for this Python: run ./scripts/demo once, then .venv/bin/python"
+    ) from None
 
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -20,7 +22,8 @@ from starlette.types import ASGIApp
 
 from ledger.database import sqlite_url
 from ledger.entry import SubnetEntry
-from neurons.running import Neuron, announce, log_to_stderr, one_line_errors, started, until_stopped
+from neurons.folder import opening
+from neurons.running import Neuron, announce, listen, log_to_stderr, one_line_errors, start, started, until_stopped
 from orchestra import flags
 from orchestra import settings as options
 from orchestra.chain import verify_signature
@@ -32,7 +35,7 @@ from orchestra.money import rao
 from orchestra.peers import Peer
 from orchestra.planning import RetrievalPlanner
 from orchestra.protocol import MAX_REQUEST_BYTES
-from orchestra.transport import Address, OutboundClient, run, serving
+from orchestra.transport import Address, OutboundClient, run
 from orchestra.validation.api import ValidatorServices, create_app
 from orchestra.validation.auditing import Auditor
 from orchestra.validation.chain_weights import ChainWeights
@@ -90,26 +93,37 @@ def main(
             tao_usd=tao_usd,
             min_stake=min_stake,
         )
-        run(validate(settings, gateway_port=gateway_port, canary_control=canary_control, max_cost=rao(max_cost)))
+        run(validate(settings, gateway_port=gateway_port, canary_control=canary_control, max_cost=read_cost(max_cost)))
 
 
 async def validate(settings: options.NeuronSettings, *, gateway_port: int, canary_control: str, max_cost: int) -> None:
     """Run one validator until it is told to stop."""
     async with AsyncExitStack() as stack:
         neuron = await stack.enter_async_context(started(settings))
-        url = sqlite_url(settings.database("validation"))
-        store = await stack.enter_async_context(await ValidationStore.open(url, marker=options.transaction_marker()))
+        store = await stack.enter_async_context(await validation_store(settings))
         await neuron.watch.refresh()
         validator = build(neuron, store, max_cost)
         if canary_control:
             http = await stack.enter_async_context(OutboundClient(allow_loopback=True))
             validator.canary = AtlasCanary(canary_control, partial(first_entry, neuron, CANARY_ENTRY), http)
-        address = await stack.enter_async_context(serving(app(neuron), settings.axon_ip, settings.axon_port))
+        address = await listen(stack, app(neuron), settings.axon_ip, settings.axon_port, "--axon.port")
+        gateway = None
         if gateway_port >= 0:
-            gateway = create_gateway(NetworkBackend(validator))
-            await stack.enter_async_context(serving(gateway, "127.0.0.1", gateway_port))
-        announce("validator", neuron.signer.ss58_address, address)
+            door = create_gateway(NetworkBackend(validator))
+            gateway = await listen(stack, door, "127.0.0.1", gateway_port, "--gateway.port")
+        announce("validator", neuron.signer.ss58_address, address, gateway)
         await until_stopped(validator.run(partial(follow, neuron, address)))
+
+
+async def validation_store(settings: options.NeuronSettings) -> ValidationStore:
+    """Where scores, challenges and weight attempts are kept.
+
+    Raises:
+        SettingsError: the file cannot be used.
+    """
+    path = settings.database("validation")
+    with opening(path):
+        return await ValidationStore.open(sqlite_url(path), marker=options.transaction_marker())
 
 
 def build(neuron: Neuron, store: ValidationStore, max_cost: int) -> Validator:
@@ -170,10 +184,19 @@ def other_validators(neuron: Neuron) -> list[Peer]:
     return [peer for peer in peers if peer is not None]
 
 
+def read_cost(text: str) -> int:
+    """Rao from the TAO of a flag.
+
+    Raises:
+        options.SettingsError: not a positive number.
+    """
+    return rao(str(options.read_positive(text, "--challenge.max-cost", "0.01")))
+
+
 def first_entry(neuron: Neuron, entry_id: str) -> SubnetEntry:
     """An entry as this Ledger began with it."""
     return neuron.ledger.first(entry_id)
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    start(main)

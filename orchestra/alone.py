@@ -18,10 +18,11 @@ from orchestra.execution import LoopClock
 from orchestra.gateway.backend import Emit, LocalBackend
 from orchestra.gateway.messages import ObjectiveRequest
 from orchestra.ledger_node import read_seed
+from orchestra.local_files import read_local_network
 from orchestra.orchestrator import Orchestrator
 from orchestra.planning import RetrievalPlanner
 from orchestra.routing import LocalReputation
-from orchestra.settings import SettingsError, read_local_network, read_rate, read_secrets
+from orchestra.settings import SettingsError, read_rate, read_secrets
 from orchestra.subnets import Secret, Subnets
 from orchestra.transport import OutboundClient
 

@@ -13,14 +13,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from ledger.canonical import StrictJSONError, parse_strict
 from ledger.types import RAO_PER_TAO
 from orchestra.flags import EVERY_ADDRESS
+from orchestra.local_files import is_local, read_local_network
 from orchestra.subnets import Secret
 
+DEFAULT_WALLETS = "~/.bittensor/wallets"
 DEFAULT_GATEWAY = "http://127.0.0.1:8400"
 SECRET_PREFIX = "ORCHESTRA_KEY_"  # noqa: S105 - the name of a family of settings, not a secret
 
@@ -48,6 +51,23 @@ class NeuronSettings:
     secrets: Mapping[str, Secret]
     tao_usd: Decimal
     validator_min_stake_rao: int
+
+    @property
+    def published_ip(self) -> str:
+        """The address that the chain shall have: checked to be one."""
+        return self.axon_external_ip or self.axon_ip
+
+    def published(self, port: int) -> str:
+        """The address and port that the chain shall have, as it writes them."""
+        ip = ip_address(self.published_ip)
+        return f"[{ip}]:{port}" if ip.version == 6 else f"{ip}:{port}"
+
+    @property
+    def wallet_flags(self) -> str:
+        """The flags that name this wallet to another command, each after a blank; defaults are left out."""
+        given = {"name": self.wallet_name, "hotkey": self.wallet_hotkey, "path": self.wallet_path}
+        usual = {"name": "default", "hotkey": "default", "path": DEFAULT_WALLETS}
+        return "".join(f" --wallet.{flag} {value}" for flag, value in given.items() if value != usual[flag])
 
     def database(self, name: str) -> Path:
         """The file of one database of this neuron; the folder exists afterwards."""
@@ -78,15 +98,18 @@ def neuron_settings(
 
     Raises:
         SettingsError: what is wrong and what to type instead.
+        orchestra.chain.UnknownNetwork: there is no such network.
     """
+    from orchestra.chain.networks import resolve  # the SDK behind it is not for everybody who reads settings
+
+    resolve(network)
     if is_local(network) and (known := read_local_network()):
         ledger_seed = ledger_seed or known.ledger_seed
         ledger_committer = ledger_committer or known.ledger_committer
         keys = keys or known.keys
     if ledger_follow and not ledger_committer:
         raise SettingsError("whose Ledger to follow? Pass --ledger.committer HOTKEY, or --no-ledger.follow")
-    if axon[0] == EVERY_ADDRESS and not axon[1]:
-        raise SettingsError("which address to publish? Pass --axon.external_ip IP (or --axon.ip IP for both)")
+    _check_published(*axon[:2])
     name, hotkey, wallets = wallet
     ip, external_ip, port = axon
     return NeuronSettings(
@@ -108,41 +131,22 @@ def neuron_settings(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class LocalNetworkFiles:
-    """What `orchestra up` leaves for whoever joins its network on this machine."""
-
-    ledger_seed: Path
-    ledger_committer: str
-    keys: Path
-    gateway: str
-
-
-def read_local_network() -> LocalNetworkFiles | None:
-    """The network of `orchestra up` on this machine, if there is one."""
+def _check_published(ip: str, external_ip: str) -> None:
+    if ip == EVERY_ADDRESS and not external_ip:
+        raise SettingsError("which address to publish? Pass --axon.external_ip IP (or --axon.ip IP for both)")
     try:
-        known: Any = json.loads(local_file("network.json").read_bytes())
-        return LocalNetworkFiles(
-            local_file("ledger.json"), str(known["ledger_committer"]), local_file("keys.json"), str(known["gateway"])
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        ip_address(external_ip or ip)
+    except ValueError:
+        flag = "--axon.external_ip" if external_ip else "--axon.ip"
+        raise SettingsError(
+            f"{flag} {external_ip or ip} is no IP address: write for example {flag} 203.0.113.7"
+        ) from None
 
 
 def default_gateway() -> str:
     """The gateway of `orchestra up` on this machine, otherwise where one run by hand listens."""
     known = read_local_network()
     return known.gateway if known else DEFAULT_GATEWAY
-
-
-def local_file(name: str) -> Path:
-    """A file that the network of `orchestra up` leaves for whoever joins it on this machine."""
-    return Path(os.environ.get("ORCHESTRA_LOCAL", "~/.orchestra/local")).expanduser() / name
-
-
-def is_local(network: str) -> bool:
-    """Is this the network of `orchestra up`?"""
-    return network == "orchestra-local" or network.startswith("orchestra-local:")
 
 
 def data_folder(given: Path | None, *, network: str, netuid: int, hotkey: str) -> Path:
@@ -166,13 +170,22 @@ def read_rate(text: str) -> Decimal:
     Raises:
         SettingsError: not a positive number.
     """
+    return read_positive(text, "--tao-usd", "300")
+
+
+def read_positive(text: str, flag: str, example: str) -> Decimal:
+    """The number that a flag was given.
+
+    Raises:
+        SettingsError: not a positive number; the message shows the flag with the example.
+    """
     try:
-        rate = Decimal(text)
+        number = Decimal(text)
     except InvalidOperation:
-        rate = Decimal(0)
-    if not rate.is_finite() or rate <= 0:
-        raise SettingsError(f"--tao-usd {text!r} is not a positive number: write for example --tao-usd 300")
-    return rate
+        number = Decimal(0)
+    if not number.is_finite() or number <= 0:
+        raise SettingsError(f"{flag} {text!r} is not a positive number: write for example {flag} {example}")
+    return number
 
 
 def read_secrets(file: Path | None, environment: Mapping[str, str] = os.environ) -> dict[str, Secret]:

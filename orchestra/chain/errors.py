@@ -78,12 +78,12 @@ class SubnetMissing(ChainError):
 
 
 class NotRegistered(ChainError):
-    """The hotkey holds no uid on this subnet."""
+    """The hotkey holds no uid on this subnet. `wallet_flags` name its wallet in the advice, each after a blank."""
 
-    def __init__(self, network: str, netuid: int, hotkey: str) -> None:
+    def __init__(self, network: str, netuid: int, hotkey: str, wallet_flags: str = "") -> None:
         super().__init__(
             f"Hotkey {hotkey} is not registered on subnet {netuid} of {network}:"
-            f" run: orchestra register --netuid {netuid} --network {network}"
+            f" run: orchestra register --netuid {netuid} --network {network}{wallet_flags}"
         )
 
 

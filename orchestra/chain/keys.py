@@ -38,6 +38,11 @@ def verify_signature(ss58: str, data: bytes, signature: bytes) -> bool:
         return False
 
 
+def is_address(text: str) -> bool:
+    """Whether this is an SS58 address of Bittensor."""
+    return bool(is_bittensor_address(text))
+
+
 def dev_signer(uri: str) -> Signer:
     """The well-known development key of a URI such as `//Alice`: for tests and local networks, worthless elsewhere."""
     return cast(Signer, Keypair.create_from_uri(uri))

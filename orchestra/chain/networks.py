@@ -25,9 +25,11 @@ from bittensor.settings import (
 )
 
 from orchestra.chain.errors import UnknownNetwork
+from orchestra.local_files import read_local_network
 
 LOCAL_NAME = "orchestra-local"
 LOCAL_PORT = 9955
+"""Where `orchestra-local` is when no `orchestra up` on this machine left word of another port."""
 SDK_NAMES = ("finney", "test", "local", "archive")
 MAIN_GENESIS = FINNEY_GENESIS_HASH
 SAME_READ_S = 2.0
@@ -112,7 +114,9 @@ def _orchestra_local(network: str) -> Network:
     _, _, text = network.partition(":")
     if text and not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
         raise UnknownNetwork(network)
-    endpoint = f"http://127.0.0.1:{int(text) if text else LOCAL_PORT}"
+    known = None if text else read_local_network()
+    port = int(text) if text else (known and known.chain_port) or LOCAL_PORT
+    endpoint = f"http://127.0.0.1:{port}"
     return Network(network, endpoint, lambda: _local_substrate(endpoint))
 
 

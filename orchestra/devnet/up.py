@@ -24,6 +24,10 @@ from orchestra.devnet.network import NETUID, Layout, LocalNetwork, default_root
 from orchestra.devnet.processes import Child, ProcessFailed
 from orchestra.settings import SettingsError
 
+MINER = (
+    f"python neurons/miner.py --netuid {NETUID} --network {LOCAL_NAME} --wallet.name newcomer"
+    " --axon.ip 127.0.0.31 --axon.port 8091"
+)
 LOOK_EVERY_S = 1.0
 MOST_RESTARTS = 5
 
@@ -57,8 +61,6 @@ async def keep_up(folder: Path | None, *, block_time_s: float, console: Console)
 
 def instructions(network: LocalNetwork, *, default: bool) -> str:
     """How to use the network, and how to join it, as commands to paste."""
-    name = network.network.removesuffix(f":{LOCAL_PORT}")
-    assert name.startswith(LOCAL_NAME)
     root = shlex.quote(str(network.layout.root))
     elsewhere = "" if default else f"  export ORCHESTRA_LOCAL={root}\n"
     schema = '{"offers": [{"name": "str", "price": "float"}]}'
@@ -71,8 +73,8 @@ Ask it, in a second terminal:
 
 Join it as a new miner:
   orchestra wallet new --wallet.name newcomer --no-password
-  orchestra register --netuid {NETUID} --network {name} --wallet.name newcomer --fund-from //Alice
-  python neurons/miner.py --netuid {NETUID} --network {name} --wallet.name newcomer --axon.ip 127.0.0.9 --axon.port 8099
+  orchestra register --netuid {NETUID} --network {LOCAL_NAME} --wallet.name newcomer --fund-from //Alice
+  {MINER}
 
 Ctrl-C stops it; what it did stays in {network.layout.root}.
 """

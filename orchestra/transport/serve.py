@@ -111,7 +111,12 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except (OSError, OverflowError) as error:
-        raise ServeError(f"cannot listen on {host}:{port} ({error}): choose another address or port") from error
+        raise ServeError(f"cannot listen on {host}:{port} ({_why(error)}): choose another address or port") from error
+
+
+def _why(error: OSError | OverflowError) -> str:
+    """The system's words without Python's, which repeat the address."""
+    return str(error).partition(" (while")[0].partition("] ")[2] or str(error)
 
 
 def _config(app: ASGIApp, drain_s: float, max_connections: int, limits: WireLimits) -> uvicorn.Config:

@@ -236,6 +236,7 @@ class Validator:
             except Exception:  # the one place where a hostile answer could otherwise end the validator
                 logger.exception("judging %s failed; it says nothing about %s", challenge.synapse.challenge_id, miner)
                 return
+        logger.debug("judged %s of %s: %d events", challenge.synapse.challenge_id[:10], miner, len(events))
         await self.store.record(events, settles=challenge.synapse.challenge_id)
 
     async def _challenge(self, challenge: Challenge, miner: str, block: int) -> list[ScoreEvent]:
