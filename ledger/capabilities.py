@@ -28,6 +28,12 @@ def _object(required: tuple[str, ...], /, **properties: dict[str, Any]) -> dict[
 _TEXT: dict[str, Any] = {"type": "string"}
 _TEXT_OR_NULL: dict[str, Any] = {"type": ["string", "null"]}
 _COUNT: dict[str, Any] = {"type": "integer", "minimum": 1}
+_NUMBER: dict[str, Any] = {"type": "number"}
+_SHARE: dict[str, Any] = {"type": "number", "minimum": 0, "maximum": 1}
+
+
+def _list(**properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": {"type": "object", "properties": properties}}
 
 
 CONTRACTS: dict[str, Contract] = {
@@ -78,7 +84,91 @@ CONTRACTS: dict[str, Contract] = {
             "time_series",
             "the latest reading of a named series",
             _object(("series",), series=_TEXT),
-            _object(("reading",), reading=_object(("value",), value={"type": "number"}, unit=_TEXT, at=_TEXT)),
+            _object(("reading",), reading=_object(("value",), value=_NUMBER, unit=_TEXT, at=_TEXT)),
+        ),
+        Contract(
+            "deep_research",
+            "a written answer from several sources",
+            _object(("question",), question=_TEXT),
+            _object(("text",), text=_TEXT, sources=_list(url=_TEXT, title=_TEXT, snippet=_TEXT)),
+        ),
+        Contract(
+            "deepfake_detection",
+            "is what is at this URL synthetic? `media` where it is known",
+            _object(("url",), url=_TEXT, media={"enum": ["image", "video"]}),
+            _object(("synthetic",), synthetic={"type": "boolean"}, confidence=_SHARE),
+        ),
+        Contract(
+            "ai_text_detection",
+            "how likely a machine wrote this text, 0 to 1",
+            _object(("text",), text=_TEXT),
+            _object(("score",), score=_SHARE),
+        ),
+        Contract(
+            "plagiarism_check",
+            "how much of a text is copied, 0 to 1, and from where",
+            _object(("text",), text=_TEXT),
+            _object(("score", "matches"), score=_SHARE, matches=_list(url=_TEXT, title=_TEXT, score=_NUMBER)),
+        ),
+        Contract(
+            "grammar_check",
+            "language errors in a text: `offset` and `length` in characters",
+            _object(("text",), text=_TEXT),
+            _object(
+                ("problems",),
+                problems=_list(
+                    message=_TEXT,
+                    offset={"type": "integer"},
+                    length={"type": "integer"},
+                    replacements={"type": "array", "items": _TEXT},
+                ),
+            ),
+        ),
+        Contract(
+            "audio_transcription",
+            "the words spoken in a recording (base64 of an audio file)",
+            _object(("audio_b64",), audio_b64=_TEXT, language=_TEXT),
+            _object(("text",), text=_TEXT),
+        ),
+        Contract(
+            "speech_synthesis",
+            "a recording of a text being spoken",
+            _object(("text",), text=_TEXT, voice=_TEXT),
+            _object(("audio_url",), audio_url=_TEXT),
+        ),
+        Contract(
+            "weather_forecast",
+            "weather at a point (degrees north, degrees east), one value an hour",
+            _object(("latitude", "longitude"), latitude=_NUMBER, longitude=_NUMBER, hours=_COUNT),
+            _object(("hourly",), hourly=_object(("time",), time={"type": "array", "items": _TEXT})),
+        ),
+        Contract(
+            "price_forecast",
+            "quantiles of an asset's price, step by step over a horizon",
+            _object(("asset",), asset=_TEXT, horizon={"enum": ["1h", "24h"]}),
+            _object(
+                ("percentiles",),
+                current_price=_NUMBER,
+                percentiles={"type": "array", "items": {"type": "object", "additionalProperties": _NUMBER}},
+            ),
+        ),
+        Contract(
+            "probability_forecast",
+            "the probability, 0 to 1, that something will happen",
+            _object(("question",), question=_TEXT),
+            _object(("probability",), probability=_SHARE, reasoning=_TEXT),
+        ),
+        Contract(
+            "market_intelligence",
+            "news that bears on a question about markets",
+            _object(("question",), question=_TEXT),
+            _object(("signals",), signals=_list(headline=_TEXT, source=_TEXT, at=_TEXT, url=_TEXT, impact=_TEXT)),
+        ),
+        Contract(
+            "blockchain_rpc",
+            "one JSON-RPC call to a node of a chain",
+            _object(("method",), method=_TEXT, params={"type": ["array", "object"]}),
+            _object(("result",), result={}),
         ),
     )
 }

@@ -58,7 +58,10 @@ class LedgerView:
         return OperationRef(entry, operation) if entry and operation else None
 
     def operations(self, capability: str) -> tuple[OperationRef, ...]:
-        """Callable operations of a capability, in order of their names. Deprecated entries are not among them."""
+        """Operations of which one call gives what the capability promises (role `task`), in order of their names.
+
+        Deprecated entries are not among them.
+        """
         return self._by_capability.get(capability, ())
 
     @property
@@ -72,5 +75,6 @@ def _index(entries: Iterable[SubnetEntry]) -> dict[str, tuple[OperationRef, ...]
     for entry in entries:
         if entry.status != "deprecated":
             for operation in entry.operations:
-                found.setdefault(operation.capability, []).append(OperationRef(entry, operation))
+                if operation.role == "task":
+                    found.setdefault(operation.capability, []).append(OperationRef(entry, operation))
     return {name: tuple(sorted(refs, key=lambda ref: ref.name)) for name, refs in found.items()}

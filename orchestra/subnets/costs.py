@@ -77,6 +77,8 @@ def _units(price: Price, wire: JSON, output: JSON) -> int:
     match price.unit:
         case "call":
             return 1
+        case "hour":
+            return price.max_units
         case "item":
             return _records(output)
         case "token":
