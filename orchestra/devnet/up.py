@@ -26,7 +26,7 @@ from orchestra.settings import SettingsError
 
 MINER = (
     f"python neurons/miner.py --netuid {NETUID} --network {LOCAL_NAME} --wallet.name newcomer"
-    " --axon.ip 127.0.0.31 --axon.port 8091"
+    " --axon.ip 127.0.0.9 --axon.port 8099"
 )
 LOOK_EVERY_S = 1.0
 MOST_RESTARTS = 5
