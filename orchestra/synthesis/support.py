@@ -16,6 +16,8 @@ from orchestra.synthesis.numbers import MAX_TEXT, first_number, numbers_in
 _SPACE = re.compile(r"\s+")
 _JOINERS = re.compile(r"[-‐‑‒–—−_]")
 _CLAUSE = re.compile(r"[,;:(]")
+_MAX_COMPARED = 1 << 23
+"""So many characters are compared for one value: a text that nearly contains it at every place is no source."""
 _NUMERAL = re.compile(r"[-−]?[$€£]?\s?\d[\d,]*(?:\.\d+)?")
 _YES = frozenset({"yes", "true", "y", "available", "supported", "enabled"})
 _NO = frozenset({"no", "false", "n", "unavailable", "not available", "unsupported", "not supported", "disabled"})
@@ -70,7 +72,8 @@ def _supports_text(found: Any, value: str) -> bool:
 
 def _contains(text: str, part: str) -> bool:
     start = text.find(part) if part else -1
-    while start >= 0:
+    tries = _MAX_COMPARED // max(1, len(part))
+    while start >= 0 and (tries := tries - 1) >= 0:
         end = start + len(part)
         if not (_glued(text, start) or _glued(text, end)):
             return True

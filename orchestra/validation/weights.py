@@ -18,6 +18,9 @@ from orchestra.validation.store import ValidationStore, WeightAttempt
 
 logger = logging.getLogger(__name__)
 
+NO_REPLY = "connection"
+"""The code of a submission whose reply was lost: it may have arrived."""
+
 
 class SetOutcome(Protocol):
     """What the chain facade says of a submission (`orchestra.chain.TxOutcome`)."""
@@ -67,8 +70,9 @@ class WeightSetter:
         attempt = await self.store.weight_attempt(tempo.index, mechid)
         if attempt is not None and attempt.state == "set":
             return attempt
-        if attempt is not None and attempt.state == "submitting" and await self._arrived(attempt):
-            return await self._keep(replace(attempt, state="set", message="found on chain after a restart"))
+        unknown = attempt is not None and (attempt.state == "submitting" or attempt.code == NO_REPLY)
+        if attempt is not None and unknown and await self._arrived(attempt):
+            return await self._keep(replace(attempt, state="set", code="", message="found on chain afterwards"))
         tries = attempt.tries + 1 if attempt else 1
         begun = WeightAttempt(tempo.index, mechid, "submitting", block, tries, vector)
         if not vector:

@@ -106,6 +106,15 @@ async def test_death_around_the_submission_neither_doubles_nor_loses_it(
     assert len(chain.submitted) == submissions
 
 
+async def test_weights_that_arrived_though_their_reply_was_lost_are_not_sent_again(store: ValidationStore) -> None:
+    chain = ScriptedChain([outcome(ok=False, code="connection")])
+    (lost,) = await WeightSetter(store, chain).set(TEMPO, SCORES, block=45)
+    assert lost.state == "failed"
+    chain.updated = 45  # the chain took them all the same
+    (found,) = await WeightSetter(store, chain).set(TEMPO, SCORES, block=46)
+    assert (found.state, found.code, chain.script) == ("set", "", [])
+
+
 async def test_nobody_with_a_score_is_said_and_nothing_is_sent(store: ValidationStore) -> None:
     chain = ScriptedChain([])
     (attempt,) = await WeightSetter(store, chain).set(TEMPO, SCORES[2:], block=45)
