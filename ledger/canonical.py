@@ -286,6 +286,56 @@ def verify_inclusion(leaf: str, index: int, size: int, proof: Sequence[str], roo
     return sn == 0 and current == to_bytes(root)
 
 
+def consistency_proof(leaves: Sequence[str], old: int) -> tuple[Hash, ...]:
+    """RFC 9162 §2.1.4.1: that the tree over `leaves` begins with the tree over the first `old` of them.
+
+    Raises:
+        IndexError: `old` is not between 1 and the number of leaves.
+    """
+    if not 0 < old <= len(leaves):
+        raise IndexError(f"{old} leaves of {len(leaves)}")
+    return tuple(Hash("0x" + part.hex()) for part in _subproof([to_bytes(leaf) for leaf in leaves], old, True))
+
+
+def _subproof(hashes: Sequence[bytes], old: int, known: bool) -> list[bytes]:
+    if old == len(hashes):
+        return [] if known else [_root(hashes)]
+    k = _split(len(hashes))
+    if old <= k:
+        return [*_subproof(hashes[:k], old, known), _root(hashes[k:])]
+    return [*_subproof(hashes[k:], old - k, False), _root(hashes[:k])]
+
+
+def verify_consistency(old: int, size: int, old_root: str, root: str, proof: Sequence[str]) -> bool:
+    """RFC 9162 §2.1.4.2: does `proof` show that the tree of `size` with `root` begins with that of `old`?
+
+    At equal sizes the roots are equal and the proof empty. The empty tree begins every log and proves nothing: `old`
+    of 0 is False, as is anything that is not a hash.
+    """
+    if not 0 < old <= size or not all(map(is_hash, (old_root, root, *proof))):
+        return False
+    if old == size:
+        return not proof and old_root == root
+    if not proof:
+        return False
+    path = [to_bytes(part) for part in (proof if old & (old - 1) else (old_root, *proof))]
+    fn, sn = old - 1, size - 1
+    while fn & 1:
+        fn, sn = fn >> 1, sn >> 1
+    first = second = path[0]
+    for part in path[1:]:
+        if sn == 0:
+            return False
+        if fn & 1 or fn == sn:
+            first, second = _node(part, first), _node(part, second)
+            while not fn & 1 and fn:
+                fn, sn = fn >> 1, sn >> 1
+        else:
+            second = _node(second, part)
+        fn, sn = fn >> 1, sn >> 1
+    return sn == 0 and first == to_bytes(old_root) and second == to_bytes(root)
+
+
 def as_object(value: JSON) -> dict[str, JSON]:
     """The value as an object.
 
