@@ -103,7 +103,7 @@ class _Draft:
                 self._posts(clauses, demand)
             elif demand.channel == "reading":
                 self._readings(demand)
-        self._summary(clauses)
+        self._summary()
 
     # what cannot be done ---------------------------------------------------------------------------------------------
 
@@ -256,22 +256,32 @@ class _Draft:
             about = f"read the latest value of the series {series}"[:250]
             self.tasks.append(Task(self._id("reading"), "time_series", about, {"series": series}, demand.pointers))
 
-    def _summary(self, clauses: Sequence[Clause]) -> None:
+    def _summary(self) -> None:
         """Prose from what was found, where an endpoint writes it; the synthesiser can do without."""
         if not self.layout.prose or "chat_completion" not in self.ledger.capabilities or len(self.tasks) >= MAX_TASKS:
             return
         given = self._given()
-        searches = [task.id for task in self.tasks if task.capability == "web_search"]
-        material: list[Any] = [*given, *(Ref(task, f"results[{i}].snippet") for task in searches for i in range(2))]
+        material: str | list[Any] = "\n\n".join(given) if given else self._found()
         if not material:
             return
-        instructions = f"Answer in at most three sentences, only from the text given: {self.objective.text}"[:2000]
+        length = f"at most {min(6, max(3, len(self.objective.entities)))} sentences"
+        instructions = f"Answer in {length}, only from the text given: {self.objective.text}"[:2000]
         serves = tuple("/" + "/".join(path) for path in self.layout.prose)
         arguments = {"instructions": instructions, "text": material}
         task = Task(
             self._id("summary"), "chat_completion", "summarise what was found", arguments, serves, optional=True
         )
         self.tasks.append(task)
+
+    def _found(self) -> list[Any]:
+        """The first record of the best page of every search; without readable pages, what the searches say of them."""
+        searches = [task.id for task in self.tasks if task.capability == "web_search"]
+        best = {f"{search}:results[{rank}].url" for search in searches for rank in range(4 - min(3, len(searches)))}
+        pages = [task.id for task in self.tasks for ref in task.refs() if f"{ref.task}:{ref.path}" in best]
+        if pages and "structured_extraction" in self.ledger.capabilities:
+            return [Ref(page, "data[0]") for page in pages]
+        posts = [Ref(task.id, "posts[:5].text") for task in self.tasks if task.capability == "social_search"]
+        return [*posts, *(Ref(search, f"results[{rank}].snippet") for search in searches for rank in range(2))]
 
     def _given(self) -> list[str]:
         """Texts that the objective brings along to be worked on."""

@@ -101,11 +101,14 @@ class _Draft:
         found = [(demand, rows_of(demand, self.objective, self.items, fields)) for demand in self.layout.demands]
         tables = [pair for pair in found if pair[0].kind in ("hidden", "table", "map") and pair[0].channel == "web"]
         records = [rows for demand, rows in found if demand.kind in ("record", "column") and demand.channel == "web"]
-        self.figured = self._feeding([rows for _, rows in tables]) or self._feeding(records)
+        alone = self._feeding(records)
+        self.figured = self._feeding([rows for _, rows in tables]) or alone
         for demand, rows in found:
             self._place(demand, rows)
         for number in self.layout.numbers:
-            if computed := compute(number, self.figured, self.objective, self._lookup):
+            computed = compute(number, self.figured, self.objective, self._lookup)
+            computed = computed or compute(number, alone, self.objective, self._lookup)
+            if computed:
                 self.numbers.append((number.path, computed))
                 self._put(number.path, computed.value, computed.derivation)
         for path in self.layout.prose:
@@ -199,9 +202,10 @@ class _Draft:
     def _write(self, path: Path) -> None:
         numbers = [computed for at, computed in self.numbers if at[:-1] == path[:-1]] or [c for _, c in self.numbers]
         is_reason = str(path[-1]) in REASONS
-        rows = [row for _, row in self.rows]
         known = [value for _, row in self.rows for value in _leaf_values(row)] + [c.value for _, c in self.numbers]
-        chat = None if is_reason and numbers else grounded_chat(self.plan, self.run, rows, known, self.objective.text)
+        chat = (
+            None if is_reason and numbers else grounded_chat(self.plan, self.run, self.rows, known, self.objective.text)
+        )
         if chat is not None and isinstance(chat.output, dict):
             self._put(path, str(chat.output["text"]).strip(), (Source(step=chat.step, pointer="/text"),))
             return

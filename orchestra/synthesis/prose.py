@@ -62,26 +62,28 @@ def facts(rows: Iterable[tuple[Demand, Row]], numbers: Iterable[Computed]) -> st
     return _cut(" ".join([*sentences, *map(computed_sentence, numbers)]), MAX_TEXT)
 
 
-def grounded_chat(plan: Plan, run: Run, rows: Sequence[Row], known: Iterable[JSON], objective: str) -> Attempt | None:
-    """The endpoint's summary, when it names what was found and every number in it was found or asked."""
+def grounded_chat(
+    plan: Plan, run: Run, rows: Sequence[tuple[Demand, Row]], known: Iterable[JSON], objective: str
+) -> Attempt | None:
+    """The endpoint's summary, when it is prose that names what was found and holds no number that was not."""
+    told = [*known, objective]
     for task in plan.tasks:
         attempt = run.result(task.id) if task.capability == "chat_completion" else None
         text = attempt.output.get("text") if attempt and isinstance(attempt.output, dict) else None
-        if attempt and isinstance(text, str) and _is_grounded(text, rows, known, objective, task_given=not rows):
+        if attempt and isinstance(text, str) and _is_grounded(text, rows, told):
             return attempt
     return None
 
 
-def _is_grounded(text: str, rows: Sequence[Row], known: Iterable[JSON], objective: str, *, task_given: bool) -> bool:
+def _is_grounded(text: str, rows: Sequence[tuple[Demand, Row]], told: Iterable[JSON]) -> bool:
     said = normalised(text)
-    if not said or "{" in text or len(text) > MAX_TEXT:
+    if not said or len(text) > MAX_TEXT:
         return False
-    if not all(normalised(row.name) in said for row in rows[:5] if row.name):
+    named = [row.name for demand, row in rows if demand.channel == "web" and row.name]
+    if named and (text.count(": ") > len(named) or not all(normalised(name) in said for name in named[:5])):
         return False
-    if task_given:
-        return True
-    allowed = set(_numbers([*known, objective]))
-    return all(number in allowed for number in numbers_in(text))
+    allowed = set(_numbers(told))
+    return not rows or all(number in allowed for number in numbers_in(text))
 
 
 def _numbers(values: Iterable[JSON]) -> Iterator[Decimal]:

@@ -80,7 +80,7 @@ def test_a_text_that_is_given_is_summarised_without_a_search() -> None:
     text = "One two three four five six seven eight nine ten. And so on, for a while longer."
     made = plan(f"Summarise the following text: '{text}'", {"summary": "str"})
     assert [task.capability for task in made.tasks] == ["chat_completion"]
-    assert made.tasks[0].arguments["text"] == [text]
+    assert made.tasks[0].arguments["text"] == text
 
 
 @pytest.mark.parametrize(
