@@ -170,8 +170,8 @@ class Job(Model):
 
 Role = Literal["task", "variant", "job", "step", "support"]
 """What one call of an operation is good for. `task`: it gives what the capability promises. `variant`: the same work,
-but other arguments or another form than the capability's contract has. `job`: it starts work that `Operation.job` says
-how to follow. `step`: it goes on with such work. `support`: models, prices, balance, health of the service.
+but other arguments or another form than the capability's contract has. `job`: it starts work; `Operation.job`, where
+known, says how that is followed. `step`: it goes on with such work. `support`: models, prices, balance, health.
 """
 
 
