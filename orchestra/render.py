@@ -22,8 +22,10 @@ from rich.text import Text
 from ledger.types import RAO_PER_TAO
 from orchestra.money import tao
 from orchestra.schema import PointerError, resolve_pointer
+from orchestra.validation.components import WEIGHTS
 
 Document = Mapping[str, Any]
+COMPONENT_WEIGHTS: Mapping[str, float] = {str(name): weight for name, weight in WEIGHTS.items()}
 
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _HEADS = {
@@ -140,11 +142,13 @@ def _value(result: Document, pointer: str) -> str:
 def scores_table(scores: Sequence[Document], names: Mapping[str, str] | None = None) -> Table:
     """A row for every miner, a column for every component; `-` where there is no evidence yet.
 
-    The total is the sum of what each component is worth (`component_weights` in the status) times its value.
+    The total is the sum over the components of what each is worth, which is the first row, times its value.
     """
     parts: list[str] = list(scores[0]["components"]) if scores else []
     heads = [_HEADS.get(part, part) for part in parts]
     table = _table("scores by component", "miner", *heads, "total", right=(*heads, "total"))
+    if parts:
+        table.add_row("worth", *(f"{COMPONENT_WEIGHTS.get(part, 0.0):.2f}" for part in parts), "1.000", style="dim")
     for score in scores:
         refuted = bool(score["refuted"])
         table.add_row(

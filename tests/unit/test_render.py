@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 
 from orchestra import render
 from orchestra.gateway.network import score_document
-from orchestra.validation.components import COMPONENTS, Score, ScoreEvent, score
+from orchestra.validation.components import COMPONENTS, WEIGHTS, Score, ScoreEvent, score
 from tests.fakes.backend import HASH, MINER, result, step
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07[red]bold[/red]\u202egnirts\r\x9b31m"
@@ -90,6 +90,8 @@ def test_a_score_explains_its_total() -> None:
     assert "1.000" in text
     assert "0.25" in text
     assert "0.050" in text, "0.20 of 0.25"
+    worth = next(line for line in text.splitlines() if line.startswith("worth")).split()[1:-1]
+    assert [float(each) for each in worth] == list(WEIGHTS.values())
     assert text.count(" - ") >= 3, "no evidence is not a zero"
     assert max(map(len, text.splitlines())) <= 80
     assert "refuted" not in text
