@@ -7,6 +7,7 @@ and all requests but `step` are safe to repeat (an extrinsic is known by its has
 
 from __future__ import annotations
 
+import os
 from typing import Any, Final, cast
 
 import aiohttp
@@ -57,7 +58,8 @@ class ChainLink:
                     raise
                 answer = await self._post(body, seconds)
         except (aiohttp.ClientError, OSError) as error:
-            detail = str(error) or type(error).__name__
+            refused = isinstance(error, aiohttp.ClientConnectorError) and bool(error.errno)
+            detail = os.strerror(error.errno or 0) if refused else str(error) or type(error).__name__
             message = f"local chain at {self._endpoint}: {detail}; start it with: orchestra up"
             raise RpcConnectionError(message) from error
         return _result(answer)

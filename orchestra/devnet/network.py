@@ -13,7 +13,6 @@ import os
 import random
 import socket
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -175,7 +174,7 @@ class LocalNetwork:
     def _settings(self) -> dict[str, Any]:
         if self.layout.state.exists():
             known: dict[str, Any] = json.loads(self.layout.state.read_text())
-            return known
+            return known | {"chain_port": self._chain_port(known["chain_port"])}
         names = [spec.name for spec in (*self.validators, *self.miners)]
         free = FreePorts()
         ports = {spec.name: free.on(spec.host) for spec in (*self.validators, *self.miners)}
@@ -193,6 +192,10 @@ class LocalNetwork:
             "names": names,
             "wallets": str(self.layout.wallets),
         }
+
+    def _chain_port(self, before: int) -> int:
+        """Where the chain was before, unless another network has taken that port meanwhile."""
+        return before if is_free("127.0.0.1", before) else self.chain_port or FreePorts().on("127.0.0.1")
 
     def _make_wallets(self) -> None:
         wallets = str(self.layout.wallets)
@@ -353,6 +356,15 @@ def write_private(path: Path, document: Any) -> None:
     draft.replace(path)
 
 
+def is_free(host: str, port: int) -> bool:
+    """Whether nobody listens there now."""
+    try:
+        with socket.create_server((host, port)):
+            return True
+    except OSError:
+        return False
+
+
 class FreePorts:
     """Ports that nobody listens on now, no two alike, below those that the system gives to outgoing connections: one of
     these could be taken by the time our server wants it.
@@ -364,6 +376,6 @@ class FreePorts:
     def on(self, host: str) -> int:
         """The next one that is free on this address."""
         for port in self._drawn:
-            with suppress(OSError), socket.create_server((host, port)):
+            if is_free(host, port):
                 return port
         raise OSError(f"no free port found on {host}")

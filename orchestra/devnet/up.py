@@ -10,7 +10,6 @@ import asyncio
 import fcntl
 import shlex
 import signal
-import socket
 from collections import Counter
 from collections.abc import Coroutine, Generator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from typing import Any
 from rich.console import Console
 
 from orchestra.chain.networks import LOCAL_NAME, LOCAL_PORT
-from orchestra.devnet.network import NETUID, Layout, LocalNetwork, default_root
+from orchestra.devnet.network import NETUID, Layout, LocalNetwork, default_root, is_free
 from orchestra.devnet.processes import Child, ProcessFailed
 from orchestra.settings import SettingsError
 
@@ -81,12 +80,8 @@ Ctrl-C stops it; what it did stays in {network.layout.root}.
 
 
 def _chain_port() -> int:
-    """The port that `--network orchestra-local` means, unless somebody listens there: then 0, for any."""
-    try:
-        with socket.create_server(("127.0.0.1", LOCAL_PORT)):
-            return LOCAL_PORT
-    except OSError:
-        return 0
+    """The port that others try first, unless somebody listens there: then 0, for any."""
+    return LOCAL_PORT if is_free("127.0.0.1", LOCAL_PORT) else 0
 
 
 @contextmanager
