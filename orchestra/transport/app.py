@@ -51,11 +51,12 @@ class SignedRoute(APIRoute):
         return app
 
     def _short_handler(self) -> _Handler | None:
-        dependencies = self.dependant.dependencies
+        solved = self.dependant  # codespell:ignore dependant
+        dependencies = solved.dependencies
         signed = dependencies[0].call if len(dependencies) == 1 else None
         if not isinstance(signed, SignedRequests) or not _returns_response(self.endpoint):
             return None
-        endpoint, call_name, request_name = self.endpoint, dependencies[0].name, self.dependant.request_param_name
+        endpoint, call_name, request_name = self.endpoint, dependencies[0].name, solved.request_param_name
         parameters = set(inspect.signature(endpoint).parameters)
         if call_name is None or parameters - {call_name, request_name}:
             return None
