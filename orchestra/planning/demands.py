@@ -65,6 +65,11 @@ class Demand:
         return dict(self.spellings).get(name, name)
 
     @property
+    def posts(self) -> tuple[Field, ...]:
+        """Lists of posts inside of its records: they come from another channel."""
+        return tuple(part for part in self.record.fields if self.channel == "web" and _is_posts(part))
+
+    @property
     def pointers(self) -> tuple[str, ...]:
         """Paths of the leaves it is for, as in `Task.serves`."""
         base = "".join(f"/{part}" for part in self.path)
@@ -144,7 +149,7 @@ def _placed(out: _Sorted, path: Path, part: Field, *, single: bool) -> bool:
                 out.demands.append(choice)
             else:
                 out.numbers.append(Number(path, shape, rule))
-        case ListOf(Record() as item) if not single or _is_asked_list(path, out.objective):
+        case ListOf(Record() as item) if not single or _is_list_of_many(path, out.objective):
             out.demands.append(Demand(path, "table", item, _channel(path, item, out.objective)))
         case ListOf(item) if not single and not isinstance(bare(item), Record):
             column = Record((Field(singular(path[-1]), item if not isinstance(item, AnyShape) else _TEXT),))
@@ -167,11 +172,21 @@ def _placed_object(out: _Sorted, path: Path, record: Record, *, single: bool) ->
         out.demands.append(Demand(path, "record", record, entity=entity))
     elif chosen in ("min", "max") and any(_is_text(bare(part.shape)) for part in plain):
         out.demands.append(Demand(path, "choice", record, rule=chosen))
+    elif chosen in ("undercut", "premium", "middle") and (own := identity(record)) is not None:
+        said = spoken_rule(out.objective.text, out.objective)
+        kept = Record(tuple(part for part in plain if part.name == own or _is_own_figure(part, out.objective)))
+        out.demands.append(Demand(path, "choice", kept, rule=said if said in ("min", "max") else "min"))
+        _object(out, path, Record(tuple(part for part in record.fields if part not in kept.fields)))
     elif single and found:
         return False
     else:
         _object(out, path, record)
     return True
+
+
+def _is_own_figure(part: Field, objective: Objective) -> bool:
+    """A figure of the thing that is chosen, as `price` is and `price_point` is not."""
+    return holds_figures(part.shape) and spoken_rule(" ".join(name_tokens(part.name)), objective) is None
 
 
 def _computed(path: Path, shape: Shape, objective: Objective) -> Rule | None:
@@ -207,10 +222,10 @@ def _lists_parts(shape: Shape) -> bool:
     return not isinstance(item, Record) or identity(item) is None
 
 
-def _is_asked_list(path: Path, objective: Objective) -> bool:
-    """A list that the objective asks for by its name (`which subnets`), or of posts: never a part of one thing."""
+def _is_list_of_many(path: Path, objective: Objective) -> bool:
+    """Records of several things named, or asked for by the list's name (`which subnets`), or posts: no part of one."""
     last = stem(name_tokens(path[-1])[-1])
-    return last in _POSTS or (objective.seeks_many and last in objective.stems)
+    return len(objective.entities) > 1 or last in _POSTS or (objective.seeks_many and last in objective.stems)
 
 
 def _own_records(objective: Objective, path: Path, own: list[Field]) -> Iterator[Demand]:
@@ -272,7 +287,8 @@ def _map(out: _Sorted, path: Path, value: Shape) -> Demand:
 def _channel(path: Path, record: Record, objective: Objective) -> Channel:
     words = {stem(word) for name in path[-1:] for word in name_tokens(name)}
     asked = {needed(clause) for clause in objective.clauses}
-    names = {stem(word) for part in record.fields for word in name_tokens(part.name)}
+    plain = [part.name for part in record.fields if not isinstance(bare(part.shape), ListOf | Record)]
+    names = {stem(word) for name in plain for word in name_tokens(name)}
     if words & _POSTS or ("social_search" in asked and not words & _PAGES and names & {"text", "post", "author"}):
         return "posts"
     if words & _PAGES and names <= _PAGE_FIELDS and names & _LINKS:
@@ -305,11 +321,16 @@ def _figure_fields(out: _Sorted, path: Path) -> tuple[Field, ...]:
         if not is_free_text(bare(part.shape))
     ]
     fields = {part.name: part for part in chosen}
-    if not any(holds_figures(part.shape) for part in fields.values()):
+    if not any(holds_figures(part.shape) or _is_whole(part.shape) for part in fields.values()):
         metric = next(iter(metric_words(path)), "")
         name = next((word for key in path for word in name_tokens(key) if stem(word) == metric), metric)
-        fields |= {name: Field(name, Scalar("float"))} if name and name != "pricing" else {}
+        fields |= {name: Field(name, Scalar("float"))} if name and name not in {"pricing", *fields} else {}
     return tuple(fields.values())
+
+
+def _is_whole(shape: Shape) -> bool:
+    inner = bare(shape)
+    return isinstance(inner, Scalar) and inner.kind == "int"
 
 
 def holds_figures(shape: Shape) -> bool:
@@ -345,10 +366,18 @@ def _is_text(shape: Shape) -> bool:
     return isinstance(shape, Scalar) and shape.kind == "str" and not shape.free_text
 
 
+def _is_posts(part: Field) -> bool:
+    shape = bare(part.shape)
+    listed = isinstance(shape, ListOf) and isinstance(bare(shape.item), Record)
+    return listed and stem(name_tokens(part.name)[-1]) in _POSTS
+
+
 def asked_fields(demand: Demand) -> dict[str, Any]:
     """The fields of a demand's records in shorthand, the parts of nested objects also side by side."""
     fields: dict[str, Any] = {}
     for part in demand.record.fields:
+        if part in demand.posts:
+            continue
         inner = bare(part.shape)
         fields[demand.sought(part.name)] = "str" if isinstance(inner, AnyShape) else to_shorthand(inner)
         for deeper in inner.fields if isinstance(inner, Record) else ():

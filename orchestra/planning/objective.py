@@ -57,6 +57,14 @@ _BOUND = re.compile(
     + r")\s+(?P<currency>[$€£])?\s?(?P<number>\d+(?:,\d{3})*(?:\.\d+)?)(?:\s?(?P<unit>%|USD|EUR|dollars?|euros?))?",
     re.IGNORECASE,
 )
+_NUMERALS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_LOW_ENDS = ("cheapest", "lowest", "least expensive", "smallest")
+_TOP = re.compile(
+    r"\b(?P<count>\d{1,2}|" + "|".join(_NUMERALS) + r")\s+(?:\w+\s+)?(?P<end>cheapest|lowest|least expensive|smallest|"
+    r"most expensive|highest|largest|dearest|priciest)\b",
+    re.IGNORECASE,
+)
+_SORTED = re.compile(r"\b(?:sort(?:ed)?|order(?:ed)?|ranked)\s+by\s+(?:\w+\s+){0,2}?(?P<metric>\w+)\b", re.IGNORECASE)
 _ASKING = lexicon("asking")
 _READING_TALK = lexicon("reading_talk")
 _SERIES = re.compile(r"\bseries\s+(?:named\s+|called\s+)?([\w./:-]*\w)", re.IGNORECASE)
@@ -221,6 +229,27 @@ def conditions(objective: Objective) -> tuple[Condition, ...]:
                 bound = Decimal(match["number"].replace(",", ""))
                 found.append(Condition(metric, sign, bound, match[0]))
     return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Ordering:
+    """`the three cheapest` or `sorted by price`: by which figure, which end first, and how many (0: all)."""
+
+    metric: str
+    descending: bool
+    count: int
+
+
+def ordering(objective: Objective) -> Ordering | None:
+    """The order that an objective asks for, if it asks for one."""
+    if match := _TOP.search(objective.text):
+        said = match["count"].lower()
+        count = int(said) if said.isdigit() else 1 + _NUMERALS.index(said)
+        return Ordering("price", match["end"].lower() not in _LOW_ENDS, min(count, 50))
+    if match := _SORTED.search(objective.text):
+        descending = bool(re.search(r"descending|highest first|most expensive first", objective.text, re.IGNORECASE))
+        return Ordering(match["metric"].lower(), descending, 0)
+    return None
 
 
 def product_words(objective: Objective) -> frozenset[str]:

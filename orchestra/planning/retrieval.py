@@ -101,6 +101,8 @@ class _Draft:
         for demand in demands:
             if demand.channel == "posts":
                 self._posts(clauses, demand)
+            elif demand.posts:
+                self._posts(clauses, replace(demand, record=Record(demand.posts)))
             elif demand.channel == "reading":
                 self._readings(demand)
         self._summary()
@@ -347,7 +349,8 @@ def _queries(objective: Objective, clauses: Sequence[Clause], fields: Iterable[s
     entities = [e for e in objective.entities if e.name.casefold() in said or str(e.number or "") in tokens(said)]
     entities = entities or list(objective.entities)
     if entities:
-        words = [word for word in topic(objective, telling) if not is_result_word(word)]
+        said_of_them = topic(objective, telling) or topic(objective, clauses)
+        words = [word for word in said_of_them if not is_result_word(word)]
         pages = PAGES_PER_NAME[min(len(entities), len(PAGES_PER_NAME)) - 1]
         return [_Query(_joined([*_name_words(entity), *words]), entity, pages) for entity in entities]
     return _open_queries(objective, [clause for clause in telling if clause in selecting(objective)] or telling, fields)

@@ -8,7 +8,7 @@ numbers are derived and prose is written last, from what stands in the result by
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, cast
 
@@ -17,7 +17,7 @@ from ledger.types import JSON
 from orchestra.execution.run import Run
 from orchestra.planning.computed import rule_for
 from orchestra.planning.demands import Demand, Layout, Number, bare, identity, nouns_of, sort_schema
-from orchestra.planning.objective import Objective, read
+from orchestra.planning.objective import Objective, ordering, read
 from orchestra.planning.plan import Plan
 from orchestra.protocol import Derivation, Gap, Pointer, Provenance, Source
 from orchestra.schema import (
@@ -33,7 +33,7 @@ from orchestra.schema import (
 from orchestra.synthesis.derivation import sources_of
 from orchestra.synthesis.evidence import Item, items_of
 from orchestra.synthesis.figures import Computed, Figures, comparable, compute, rank_of
-from orchestra.synthesis.fitting import Piece
+from orchestra.synthesis.fitting import Piece, joined, part_of
 from orchestra.synthesis.gaps import gaps_of
 from orchestra.synthesis.lookup import Fields
 from orchestra.synthesis.prose import REASONS, computed_sentence, facts, grounded_chat, row_sentence
@@ -125,6 +125,7 @@ class _Draft:
     def _place(self, demand: Demand, rows: tuple[Row, ...]) -> None:
         match demand.kind:
             case "table":
+                rows = self._ordered(rows)
                 for index, row in enumerate(rows):
                     self._row((*demand.path, index), demand, row)
                 self._ranks(demand, rows)
@@ -135,11 +136,25 @@ class _Draft:
                     self._row((*demand.path, row.name), demand, row)
             case "record":
                 for row in rows[:1]:
-                    self._row(demand.path, demand, row)
+                    self._row(demand.path, demand, _agreed(row, rows) if self._of_several(demand) else row)
             case "choice":
                 self._choice(demand)
             case "hidden":
-                self.rows += [(demand, row) for row in rows if not self.layout.numbers]
+                computes = self.layout.numbers or any(other.kind == "choice" for other in self.layout.demands)
+                self.rows += [(demand, row) for row in rows if not computes]
+
+    def _ordered(self, rows: tuple[Row, ...]) -> tuple[Row, ...]:
+        """`the three cheapest`, `sorted by price`: in the order of a comparable figure, and no more than asked."""
+        order = ordering(self.objective)
+        figures = comparable(rows, (order.metric,), self.objective) if order else None
+        if order is None or figures is None:
+            return rows
+        ranked = [figure.row for figure in figures.ordered()]
+        ranked = ranked[::-1] if order.descending else ranked
+        return tuple(ranked[: order.count] if order.count else [*ranked, *(row for row in rows if row not in ranked)])
+
+    def _of_several(self, demand: Demand) -> bool:
+        return demand.channel == "web" and demand.entity is None and len(self.objective.entities) > 1
 
     def _row(self, path: Path, demand: Demand, row: Row) -> None:
         self.rows.append((demand, row))
@@ -169,18 +184,23 @@ class _Draft:
     def _choice(self, demand: Demand) -> None:
         """The record of the thing with the lowest or highest comparable figure."""
         named = tuple(part.name for part in demand.record.fields)
-        figures = comparable(self.figured, (*demand.path, *named), self.objective)
+        beside = tuple(number.path[-1] for number in self.layout.numbers if number.path[:-1] == demand.path)
+        figures = comparable(self.figured, (*demand.path, *named, *beside), self.objective)
         if figures is None or demand.rule is None:
             return
         ordered = figures.ordered()
-        chosen = ordered[0 if demand.rule == "min" else -1]
+        chosen = ordered[0 if demand.rule == "min" else -1].row
+        placed: dict[str, Piece] = {}
         for part in demand.record.fields:
             shape = bare(part.shape)
             path = (*demand.path, part.name)
             if isinstance(shape, Scalar) and shape.kind in ("int", "float"):
                 self._chosen_number(path, shape, demand, figures)
-            elif (piece := self._chosen_part(part.name, chosen.row, demand)) and _is_of(piece.value, part.shape):
+            elif (piece := self._chosen_part(part.name, chosen, demand)) and _is_of(piece.value, part.shape):
                 self._piece(path, piece)
+                placed[part.name] = piece
+        if piece := joined(placed):
+            self.rows.append((demand, Row(chosen.name, piece, chosen.entity)))
 
     def _chosen_number(self, path: Path, shape: Scalar, demand: Demand, figures: Figures) -> None:
         assert demand.rule is not None
@@ -195,7 +215,7 @@ class _Draft:
         if key is None and (name == identity(demand.record) or len(demand.record.fields) == 1):
             key = next((key for key in ("name", "provider", "title") if key in values), None)
             key = key or next((key for key, value in values.items() if isinstance(value, str)), None)
-        return _part(row.piece, key) if key else None
+        return part_of(row.piece, key) if key else None
 
     # prose ------------------------------------------------------------------------------------------------------------
 
@@ -228,7 +248,8 @@ class _Draft:
 
     def conclusion(self, gaps: tuple[Gap, ...]) -> str:
         """A summary for people, with the steps it rests on."""
-        lines = [f"{row_sentence(row, demand)} {_citation(row.steps)}" for demand, row in self.rows[:MAX_LINES]]
+        told = [(demand, row) for demand, row in self.rows[:MAX_LINES] if row.piece.sources]
+        lines = [f"{row_sentence(row, demand)} {_citation(row.steps)}" for demand, row in told]
         for path, computed in self.numbers:
             steps = tuple(sorted({source.step for source in sources_of(computed.derivation)}))
             name = " ".join(map(str, path)).replace("_", " ")
@@ -256,6 +277,14 @@ class _Draft:
         return resolve_pointer(self.run.attempts[source.step - 1].output, source.pointer)
 
 
+def _agreed(row: Row, rows: tuple[Row, ...]) -> Row:
+    """What is true of all the things asked about: one record cannot say it of each."""
+    values = [_values(other) for other in rows]
+    kept = [key for key, value in _values(row).items() if all(other.get(key, value) == value for other in values)]
+    piece = joined({key: part_of(row.piece, key) for key in kept})
+    return replace(row, piece=piece or Piece({}, {}))
+
+
 def _is_of(value: JSON, shape: Shape) -> bool:
     try:
         coerce(value, shape)
@@ -272,20 +301,9 @@ def _leaf_values(row: Row) -> list[JSON]:
     return list(leaf_pointers(row.piece.value).values())
 
 
-def _part(piece: Piece, key: str) -> Piece:
-    prefix = json_pointer((key,))
-    value = piece.value[key] if isinstance(piece.value, dict) else None
-    sources = {at.removeprefix(prefix): source for at, source in piece.sources.items() if _below(at, prefix)}
-    return Piece(value, sources)
-
-
-def _below(pointer: str, prefix: str) -> bool:
-    return pointer == prefix or pointer.startswith(prefix + "/")
-
-
 def _only(piece: Piece) -> Piece:
     """The one value of a record of one."""
-    return _part(piece, next(iter(piece.value))) if isinstance(piece.value, dict) else piece
+    return part_of(piece, next(iter(piece.value))) if isinstance(piece.value, dict) else piece
 
 
 def _parts(value: JSON) -> list[tuple[Path, JSON]]:

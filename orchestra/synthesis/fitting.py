@@ -157,12 +157,13 @@ def _list(found: JSON, item: Shape, place: Place) -> Piece | None:
     parts = found if isinstance(found, list) else None
     if parts is None and isinstance(found, str | int | float) and not isinstance(found, bool):
         piece = fit(found, item, place)
-        return _listed([piece]) if piece else None
+        return listed([piece]) if piece else None
     pieces = [fit(part, item, place.below(index)) for index, part in enumerate((parts or [])[:MAX_PARTS])]
-    return _listed([piece for piece in pieces if piece])
+    return listed([piece for piece in pieces if piece])
 
 
-def _listed(pieces: list[Piece]) -> Piece | None:
+def listed(pieces: list[Piece]) -> Piece | None:
+    """One list of its items."""
     if not pieces:
         return None
     sources = {f"/{i}{pointer}": source for i, piece in enumerate(pieces) for pointer, source in piece.sources.items()}
@@ -199,3 +200,15 @@ def joined(pieces: Mapping[str, Piece]) -> Piece | None:
         for pointer, source in piece.sources.items()
     }
     return Piece(value, sources)
+
+
+def part_of(piece: Piece, key: str) -> Piece:
+    """The value under one key of an object."""
+    prefix = json_pointer((key,))
+    value = piece.value[key] if isinstance(piece.value, dict) else None
+    sources = {at.removeprefix(prefix): source for at, source in piece.sources.items() if _below(at, prefix)}
+    return Piece(value, sources)
+
+
+def _below(pointer: str, prefix: str) -> bool:
+    return pointer == prefix or pointer.startswith(prefix + "/")

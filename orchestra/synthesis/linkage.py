@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from rapidfuzz import fuzz
 
+from orchestra.planning.computed import is_result_word
 from orchestra.planning.demands import Demand, identity
 from orchestra.planning.entities import Entity
 from orchestra.planning.objective import Objective, conditions, constraints, product_words, selecting, topic
@@ -235,7 +236,7 @@ def _test(reading: str, keys: tuple[str, ...], aside: set[str], *, strict: bool)
         if contains_phrase(words, phrase)
         for word in phrase
     }
-    spoken = frozenset(words) - aside - _UNASKED
+    spoken = frozenset(stem(word) for word in tokens(reading) if not is_result_word(word)) - aside - _UNASKED
     return _Test(named, spoken - phrases, spoken, strict, keys)
 
 

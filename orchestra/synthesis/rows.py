@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from ledger.types import JSON
 from orchestra.planning.demands import Demand, bare, identity
@@ -11,15 +11,16 @@ from orchestra.planning.entities import Entity
 from orchestra.planning.objective import Objective, conditions, selecting, topic
 from orchestra.planning.words import lexicon, stem, stems
 from orchestra.protocol import Source
-from orchestra.schema import Field, Record, Scalar, is_free_text
+from orchestra.schema import Field, ListOf, Record, Scalar, is_free_text
 from orchestra.synthesis.evidence import Item
-from orchestra.synthesis.fitting import Piece, joined
+from orchestra.synthesis.fitting import Piece, joined, listed, part_of
 from orchestra.synthesis.linkage import Thing, found_things, name_of, named_things, same_name
 from orchestra.synthesis.lookup import Fields, stated_words
 from orchestra.synthesis.numbers import first_number
 from orchestra.synthesis.support import normalised, supports
 
 MAX_ROWS = 50
+MAX_POSTS = 10
 _PAGE_WORDS = frozenset(map(stem, lexicon("page_words"))) | {"web"}
 
 
@@ -39,8 +40,23 @@ class Row:
 
 def rows_of(demand: Demand, objective: Objective, items: Sequence[Item], fields: Fields) -> tuple[Row, ...]:
     """The rows of a demand: for things asked by name in that order, else best first."""
-    rows = _linked if demand.channel == "web" else _listed
-    return tuple(rows(demand, objective, items, fields))[:MAX_ROWS]
+    make = _linked if demand.channel == "web" else _listed
+    rows = tuple(make(demand, objective, items, fields))[:MAX_ROWS]
+    return tuple(_with_posts(row, demand, objective, items, fields) for row in rows) if demand.posts else rows
+
+
+def _with_posts(row: Row, demand: Demand, objective: Objective, items: Sequence[Item], fields: Fields) -> Row:
+    """A row with the posts about it."""
+    pieces = {name: part_of(row.piece, name) for name in _values(row)}
+    for part in demand.posts:
+        inner = bare(part.shape)
+        record = bare(inner.item) if isinstance(inner, ListOf) else None
+        entity = row.entity or Entity(row.name)
+        if isinstance(record, Record):
+            about = Demand((*demand.path, part.name), "table", record, "posts", entity)
+            if piece := listed([post.piece for post in _listed(about, objective, items, fields)][:MAX_POSTS]):
+                pieces[part.name] = piece
+    return replace(row, piece=joined(pieces) or row.piece)
 
 
 def _linked(demand: Demand, objective: Objective, items: Sequence[Item], fields: Fields) -> Iterator[Row]:
@@ -103,18 +119,20 @@ def _own_name(part: Field, thing: Thing, demand: Demand) -> Piece | None:
     return None
 
 
+def _values(row: Row) -> Mapping[str, JSON]:
+    return row.piece.value if isinstance(row.piece.value, dict) else {}
+
+
 def _says_more(row: Row, demand: Demand) -> bool:
     """A row that holds only the name of what was asked about says nothing."""
     own = identity(demand.record)
-    values = row.piece.value if isinstance(row.piece.value, dict) else {}
-    return any(name != own for name in values) or len(demand.record.fields) == 1
+    return any(name != own for name in _values(row)) or len(demand.record.fields) == 1
 
 
 def _answers(row: Row, demand: Demand) -> bool:
     """Most of what was asked of every record is there."""
     required = [part.name for part in demand.record.fields if part.required and not is_free_text(bare(part.shape))]
-    values = row.piece.value if isinstance(row.piece.value, dict) else {}
-    return 2 * sum(name in values for name in required) >= len(required)
+    return 2 * sum(name in _values(row) for name in required) >= len(required)
 
 
 def _listed(demand: Demand, objective: Objective, items: Sequence[Item], fields: Fields) -> Iterator[Row]:

@@ -268,6 +268,72 @@ CASES = (
         only=True,
     ),
     Case(
+        "the first three by price",
+        "List the three cheapest GPU clouds for an A100",
+        {"clouds": [{"name": "str", "a100_price": "float"}]},
+        {
+            "clouds": [
+                {"name": "Vast.ai", "a100_price": 1.45},
+                {"name": "Basalt Compute", "a100_price": 1.6},
+                {"name": "Northgrid", "a100_price": 1.72},
+            ]
+        },
+        only=True,
+    ),
+    Case(
+        "below a price",
+        "List GPU clouds where an A100 costs under $1.65 per hour",
+        {"clouds": [{"name": "str", "a100_price": "float"}]},
+        {"clouds": [{"name": "Vast.ai", "a100_price": 1.45}, {"name": "Basalt Compute", "a100_price": 1.6}]},
+        only=True,
+    ),
+    Case(
+        "a recommended thing and not only its price",
+        "Recommend a GPU cloud among RunPod, Vast.ai and Lambda for A100 jobs and say why.",
+        {"recommendation": {"provider": "str", "price": "float", "rationale": "str"}},
+        {"recommendation": {"provider": "Vast.ai", "price": 1.45}},
+    ),
+    Case(
+        "the oldest of three",
+        "Which of RunPod, Vast.ai and Lambda is the oldest company?",
+        {"company": "str", "founded": "int"},
+        {"company": "Lambda", "founded": 2012},
+    ),
+    Case(
+        "the highest, and whose it is",
+        "What is the highest uptime among Northgrid, Kestrel Cloud and RunPod?",
+        {"highest_uptime": "float", "provider": "str"},
+        {"highest_uptime": 99.95, "provider": "Kestrel Cloud"},
+    ),
+    Case(
+        "how many, and which",
+        "Get the number of subnets working on genomics and their names",
+        {"count": "int", "names": "list[str]"},
+        {"count": 2, "names": ["NIOME", "Minos"]},
+        only=True,
+    ),
+    Case(
+        "what one saves",
+        "What is the price of an A100 at RunPod on spot, and how much is saved compared to on demand?",
+        {"spot_price": "float", "on_demand_price": "float", "saving": "float"},
+        {"spot_price": 1.19, "on_demand_price": 1.99, "saving": 0.8},
+    ),
+    Case(
+        "posts inside of records",
+        "For Chutes and Targon give netuid and what people post about them",
+        {"subnets": [{"name": "str", "netuid": "int", "posts": [{"author": "str"}]}]},
+        {"subnets": [{"name": "Chutes", "netuid": 64}, {"name": "Targon", "netuid": 4}]},
+    ),
+    Case(
+        "keys that name what they are about",
+        "Tell me the billing of lium.io and the base URL of Synth",
+        {"lium_billing": "str", "synth_base_url": "url"},
+        {
+            "lium_billing": "per second at price_per_gpu x gpu_count, no minimum",
+            "synth_base_url": "https://api.synthdata.co",
+        },
+    ),
+    Case(
         "half of it cannot be done",
         "Generate an image of a lighthouse and find the base URL of Chutes",
         {"image": "url", "base_url": "url"},
