@@ -26,7 +26,7 @@ from orchestra.client import Answer, Client, OrchestraError
 from orchestra.devnet.network import NETUID, STAKE_RAO, Layout, LocalNetwork, NeuronSpec
 from orchestra.devnet.processes import ProcessFailed
 from orchestra.gateway.network import neuron_documents
-from orchestra.schema import TargetSchemaError
+from orchestra.schema import TargetSchema, TargetSchemaError
 from orchestra.transport import run
 
 OBJECTIVE = (
@@ -61,6 +61,7 @@ def main(
         console.width = WIDTH
     try:
         wanted: dict[str, Any] = json.loads(schema.read_text()) if schema else SCHEMA
+        TargetSchema.parse(wanted)
         with tempfile.TemporaryDirectory(prefix="orchestra-demo-") as folder:
             document = run(_interruptible(_demo(keep or Path(folder), objective, wanted, block_time, console)))
     except (ProcessFailed, DemoFailed, OrchestraError, TargetSchemaError, ChainError, ValueError) as error:
