@@ -11,7 +11,7 @@ import shlex
 import subprocess
 import tomllib
 from collections.abc import Callable, Iterator
-from decimal import Decimal
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -69,7 +69,9 @@ def apps() -> dict[str, FastAPI]:
     )
     unused = cast("Any", None)
     miner = Miner(unused, unused, cast("LedgerNode", unused), unused, None)
-    services = validation_api.ValidatorServices(unused, unused, unused, unused, Decimal(300))
+    services = validation_api.ValidatorServices(
+        **{each.name: unused for each in fields(validation_api.ValidatorServices)}
+    )
     return {
         "miner": mining_api.create_app(miner, signed, ready=lambda: True),
         "validator": validation_api.create_app(services, members=signed, validators=signed, ready=lambda: True),
