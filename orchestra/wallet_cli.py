@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 RAO_PER_TAO = 10**9
 FEE_RESERVE_RAO = 1_000_000
 """What a transfer and a registration cost in fees at most, a thousandth of a TAO, kept on top of the price."""
+PLAY_MONEY_RAO = RAO_PER_TAO
+"""What --fund-from gives on top: on a local chain nobody should run out of fees."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -73,12 +75,15 @@ def new(
 ) -> None:
     """Create a coldkey and a hotkey; where the coldkey exists, only the hotkey. Never overwrites."""
     with one_line_errors():
-        from orchestra.chain import create_wallet, list_wallets
+        from orchestra.chain import ChainError, create_wallet, list_wallets
 
         known = any(one.name == name and one.coldkey for one in list_wallets(path))
         password = None if no_password or known else _new_password()
         words: dict[str, str] = {}
-        made = create_wallet(name, hotkey, path, password=password, on_mnemonic=words.__setitem__)
+        try:
+            made = create_wallet(name, hotkey, path, password=password, on_mnemonic=words.__setitem__)
+        except OSError as error:
+            raise ChainError(f"Cannot write below {path} ({error.strerror}): choose another --wallet.path") from None
         mnemonics = words if show_mnemonic else {}
         if as_json:
             typer.echo(json.dumps({**_document(made), **({"mnemonic": mnemonics} if mnemonics else {})}))
@@ -200,11 +205,14 @@ async def _cover(
     if fund_from is None:
         hint = ", or add --fund-from //Alice" if local else ""
         raise ChainError(f"Not enough: send {tao(missing)} to coldkey {coldkey} on {network}{hint}")
-    outcome = await chain.transfer(dev_signer(fund_from), coldkey, missing + cost)
+    outcome = await chain.transfer(dev_signer(fund_from), coldkey, missing + PLAY_MONEY_RAO)
     if not outcome.ok:
-        raise ChainError(f"{fund_from} could not pay ({outcome.code}): {outcome.message}")
+        why = outcome.message.partition(". ")[0]
+        raise ChainError(
+            f"{fund_from} could not pay ({outcome.code}: {why}): on the network of orchestra up, use //Alice"
+        )
     if not quiet:
-        typer.echo(f"funded   {tao(missing + cost)} from {fund_from}")
+        typer.echo(f"funded   {tao(missing + PLAY_MONEY_RAO)} from {fund_from}")
 
 
 async def _balance(network: str, coldkey: str) -> int:

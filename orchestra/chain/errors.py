@@ -92,7 +92,7 @@ class WalletMissing(ChainError):
 
 
 class WalletLocked(ChainError):
-    """A key file is encrypted and no password was given, or the wrong one."""
+    """A key file does not open: encrypted and without the right password, damaged, or not ours to read."""
 
 
 class WalletExists(ChainError):

@@ -159,10 +159,19 @@ def _unlock(keyfile: Any, name: str, hotkey: str | None, path: str) -> Any:
         return keyfile.get_keypair(_password(keyfile))
     except FileNotFoundError as error:
         raise WalletMissing(_advice(role, name, hotkey, path)) from error
-    except (WrongPasswordError, KeyfileError, ValueError) as error:
+    except (WrongPasswordError, _NoPassword) as error:
         raise WalletLocked(
             f"Cannot unlock the {role} of wallet {name!r} ({error}): set BT_WALLET_PASSWORD to its password"
         ) from error
+    except (KeyfileError, ValueError, OSError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise WalletLocked(
+            f"Cannot read the {role} of wallet {name!r} ({why}): put a backup in place of {keyfile.path}"
+        ) from error
+
+
+class _NoPassword(ValueError):
+    """An encrypted key file, and nobody to ask for its password."""
 
 
 def _password(keyfile: Any) -> str | None:
@@ -171,7 +180,7 @@ def _password(keyfile: Any) -> str | None:
         return None
     password = os.environ.get("BT_WALLET_PASSWORD") or get_password_from_environment(keyfile.env_var_name())
     if not password:
-        raise ValueError("it is encrypted and no password was given")
+        raise _NoPassword("it is encrypted and no password was given")
     return password
 
 

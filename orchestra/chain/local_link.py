@@ -58,9 +58,7 @@ class ChainLink:
                     raise
                 answer = await self._post(body, seconds)
         except (aiohttp.ClientError, OSError) as error:
-            refused = isinstance(error, aiohttp.ClientConnectorError) and bool(error.errno)
-            detail = os.strerror(error.errno or 0) if refused else str(error) or type(error).__name__
-            message = f"local chain at {self._endpoint}: {detail}; start it with: orchestra up"
+            message = f"local chain at {self._endpoint}: {_why(error)}; start it with: orchestra up"
             raise RpcConnectionError(message) from error
         return _result(answer)
 
@@ -72,6 +70,12 @@ class ChainLink:
             if response.status != 200:
                 raise aiohttp.ClientPayloadError(f"the chain process answered HTTP {response.status}")
             return _parsed(await _read_bounded(response))
+
+
+def _why(error: Exception) -> str:
+    """The system's words where the connection was not made, without aiohttp's repetition of the address."""
+    number = error.errno if isinstance(error, OSError) else None
+    return os.strerror(number) if number else str(error) or type(error).__name__
 
 
 async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
