@@ -42,6 +42,11 @@ MostAtOnce = Annotated[
 DRAIN_S = 35.0
 """How long a stopped miner goes on with what it has in hand: a challenge's time and the way there and back."""
 
+MaxCost = Annotated[
+    str,
+    typer.Option("--challenge.max-cost", help="Most to spend on one challenge, in TAO, whatever is allowed."),
+]
+
 
 def command(caller_of: Callable[[Neuron], SubnetCaller]) -> Callable[..., None]:
     """The command line of a miner that reaches subnets through `caller_of` its parts."""
@@ -63,6 +68,7 @@ def command(caller_of: Callable[[Neuron], SubnetCaller]) -> Callable[..., None]:
         tao_usd: flags.TaoUsd = flags.DEFAULT_TAO_USD,
         min_stake: flags.MinStake = flags.DEFAULT_MIN_STAKE,
         most_at_once: MostAtOnce = 8,
+        max_cost: MaxCost = "0.05",
         debug: flags.Debug = False,
     ) -> None:
         """Mine on Orchestra: answer objectives through the other subnets, with proof."""
@@ -81,13 +87,13 @@ def command(caller_of: Callable[[Neuron], SubnetCaller]) -> Callable[..., None]:
                 tao_usd=tao_usd,
                 min_stake=min_stake,
             )
-            run(mine(settings, most_at_once, caller_of))
+            run(mine(settings, most_at_once, options.read_cost(max_cost), caller_of))
 
     return main
 
 
 async def mine(
-    settings: options.NeuronSettings, most_at_once: int, caller_of: Callable[[Neuron], SubnetCaller]
+    settings: options.NeuronSettings, most_at_once: int, most_cost: int, caller_of: Callable[[Neuron], SubnetCaller]
 ) -> None:
     """Run one miner until it is told to stop."""
     async with AsyncExitStack() as stack:
@@ -96,7 +102,7 @@ async def mine(
         await neuron.watch.refresh()
         miner = Miner(
             signer=neuron.signer,
-            orchestrator=replace(neuron.orchestrator(), caller=caller_of(neuron)),
+            orchestrator=replace(neuron.orchestrator(), caller=caller_of(neuron), most_cost=most_cost),
             ledger=neuron.ledger,
             evidence=evidence,
             catch_up=neuron.catch_up if settings.ledger_follow else None,

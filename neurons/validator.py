@@ -31,7 +31,6 @@ from orchestra.chain.watch import Sight
 from orchestra.devnet.canary import CANARY_ENTRY, AtlasCanary
 from orchestra.gateway.api import create_app as create_gateway
 from orchestra.gateway.network import NetworkBackend
-from orchestra.money import rao
 from orchestra.peers import Peer
 from orchestra.planning import RetrievalPlanner
 from orchestra.protocol import MAX_REQUEST_BYTES
@@ -93,7 +92,11 @@ def main(
             tao_usd=tao_usd,
             min_stake=min_stake,
         )
-        run(validate(settings, gateway_port=gateway_port, canary_control=canary_control, max_cost=read_cost(max_cost)))
+        run(
+            validate(
+                settings, gateway_port=gateway_port, canary_control=canary_control, max_cost=options.read_cost(max_cost)
+            )
+        )
 
 
 async def validate(settings: options.NeuronSettings, *, gateway_port: int, canary_control: str, max_cost: int) -> None:
@@ -106,7 +109,7 @@ async def validate(settings: options.NeuronSettings, *, gateway_port: int, canar
         if canary_control:
             http = await stack.enter_async_context(OutboundClient(allow_loopback=True))
             validator.canary = AtlasCanary(canary_control, partial(first_entry, neuron, CANARY_ENTRY), http)
-        address = await listen(stack, app(neuron), settings.axon_ip, settings.axon_port, "--axon.port")
+        address = await listen(stack, app(neuron, validator), settings.axon_ip, settings.axon_port, "--axon.port")
         gateway = None
         if gateway_port >= 0:
             door = create_gateway(NetworkBackend(validator))
@@ -155,9 +158,16 @@ def build(neuron: Neuron, store: ValidationStore, max_cost: int) -> Validator:
     )
 
 
-def app(neuron: Neuron) -> ASGIApp:
+def app(neuron: Neuron, validator: Validator) -> ASGIApp:
     """What this validator serves to other neurons."""
-    services = ValidatorServices(neuron.signer, neuron.ledger, neuron.subnets, neuron.catch_up, neuron.settings.tao_usd)
+    services = ValidatorServices(
+        signer=neuron.signer,
+        ledger=neuron.ledger,
+        caller=neuron.subnets,
+        catch_up=neuron.catch_up,
+        opened_seeds=validator.opened_seeds,
+        tao_usd=neuron.settings.tao_usd,
+    )
     return create_app(
         services,
         members=neuron.signed(validators_only=False, max_body=MAX_REQUEST_BYTES),
@@ -182,15 +192,6 @@ def other_validators(neuron: Neuron) -> list[Peer]:
     rows = sight.members.validators(neuron.settings.validator_min_stake_rao) if sight else ()
     peers = (Peer.of(row, neuron.client) for row in rows if row.hotkey != neuron.signer.ss58_address)
     return [peer for peer in peers if peer is not None]
-
-
-def read_cost(text: str) -> int:
-    """Rao from the TAO of a flag.
-
-    Raises:
-        options.SettingsError: not a positive number.
-    """
-    return rao(str(options.read_positive(text, "--challenge.max-cost", "0.01")))
 
 
 def first_entry(neuron: Neuron, entry_id: str) -> SubnetEntry:

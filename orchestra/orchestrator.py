@@ -81,7 +81,10 @@ class Learn(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Orchestrator:
-    """The stages of one node. `ledger` gives the view in force, `usable` the operations this node holds a key for."""
+    """The stages of one node. `ledger` gives the view in force, `usable` the operations this node holds a key for.
+
+    `most_cost` is this node's own ceiling for one objective in rao, whatever the caller allows.
+    """
 
     ledger: Callable[[], LedgerView]
     planner: Planner
@@ -93,6 +96,7 @@ class Orchestrator:
     learn: Learn
     tao_usd: Decimal | None = None
     unpriced_ceiling: int = 0
+    most_cost: int = 2**63 - 1
 
     async def run(self, objective: Objective, *, on_event: Listener | None = None) -> Outcome:
         """Answer an objective as well as this Ledger and deadline allow. Failures are in the outcome, not raised."""
@@ -100,7 +104,7 @@ class Orchestrator:
         ledger = self.ledger()
         limits = Limits(
             deadline_ms=int(objective.deadline_ms * (1 - FINISHING_SHARE)),
-            max_cost=objective.max_cost,
+            max_cost=min(objective.max_cost, self.most_cost),
             unpriced_ceiling=self.unpriced_ceiling,
             tao_usd=self.tao_usd,
         )

@@ -77,7 +77,7 @@ class Peer:
         return await self._ask("/v1/quote", request, Quote)
 
     async def replay(self, request: ReplayRequest) -> ReplayVerdict:
-        return await self._ask("/v1/replay", request, ReplayVerdict, timeout_s=20.0)
+        return await self._ask("/v1/replay", request, ReplayVerdict, timeout_s=9.0)
 
     async def changes_since(self, size: int) -> LedgerChanges:
         """The Ledger's changes after `size`; this is what makes a peer a `LedgerSource`."""

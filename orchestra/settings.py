@@ -21,6 +21,7 @@ from ledger.canonical import StrictJSONError, parse_strict
 from ledger.types import RAO_PER_TAO
 from orchestra.flags import EVERY_ADDRESS
 from orchestra.local_files import is_local, read_local_network
+from orchestra.money import rao
 from orchestra.subnets import Secret
 
 DEFAULT_WALLETS = "~/.bittensor/wallets"
@@ -171,6 +172,15 @@ def read_rate(text: str) -> Decimal:
         SettingsError: not a positive number.
     """
     return read_positive(text, "--tao-usd", "300")
+
+
+def read_cost(text: str) -> int:
+    """Rao from the TAO of `--challenge.max-cost`.
+
+    Raises:
+        SettingsError: not a positive number.
+    """
+    return rao(str(read_positive(text, "--challenge.max-cost", "0.01")))
 
 
 def read_positive(text: str, flag: str, example: str) -> Decimal:

@@ -17,11 +17,12 @@ from orchestra.gateway.backend import Emit, NobodyAnswered, to_result
 from orchestra.gateway.messages import ObjectiveRequest, ObjectiveResult, Progress, Verification
 from orchestra.money import rao
 from orchestra.peers import Peer, PeerFailed
-from orchestra.proofs import Audit
+from orchestra.proofs import Audit, Code
+from orchestra.proofs.disclosure import cited_steps
 from orchestra.protocol import OrchestraSynapse
 from orchestra.validation.components import COMPONENTS, WEIGHTS, Score, shares
 from orchestra.validation.validator import Validator
-from orchestra.validation.weight_beat import ALARM_AFTER_TEMPOS, tempos_since_weights
+from orchestra.validation.weight_beat import ALARM_AFTER_TEMPOS
 
 MOST_MINERS_ASKED = 2
 
@@ -51,7 +52,7 @@ class NetworkBackend:
                 failures.append(f"{peer.hotkey}: it names a Ledger version that could not be looked up")
                 continue
             audit = answered.audit
-            if audit.response is None or audit.refuted:
+            if audit.response is None or audit.refuted or answered.ahead or _nothing_shown(audit):
                 failures.append(f"{peer.hotkey}: {'; '.join(audit.reasons()[:2]) or 'not readable'}")
                 continue
             return to_result(request, audit.response, response.elapsed_ms, verification(audit))
@@ -91,7 +92,7 @@ class NetworkBackend:
         scores = await validator.scores()
         attempts = await validator.store.weight_attempts()
         tempo = validator.current_tempo
-        since = tempos_since_weights(tempo.index, attempts) if tempo else None
+        since = await validator.tempos_since_weights()
         sight = validator.sight
         return {
             "role": "validator",
@@ -109,10 +110,22 @@ class NetworkBackend:
         }
 
 
+def _nothing_shown(audit: Audit) -> bool:
+    """An answer with values of which not one has a revealed source: the runner-up may do better."""
+    return bool(audit.response and audit.response.standardized_data) and not audit.sourced_pointers
+
+
 def verification(audit: Audit) -> Verification:
-    """An audit in a user's words."""
-    findings = tuple(each.to_json() for each in audit.findings if each.outcome != "verified" and each.check != "anchor")
-    verdict = "refuted" if audit.refuted else "partly verified" if findings else "verified"
+    """An audit in a user's words. Verified means: every step that a value rests on was shown to have been made, by its
+    provider's receipt or by making the call again.
+    """
+    findings = tuple(each.to_json() for each in audit.faults)
+    shown = {each.step for each in audit.findings if each.code in (Code.RECEIPT_VALID, Code.REPLAY_MATCHES)}
+    cited = frozenset[int]()
+    if audit.response is not None:
+        local = {step.step for step in audit.response.task_pipeline if step.subnet == "local"}
+        cited = cited_steps(audit.response) - local
+    verdict = "refuted" if audit.refuted else "verified" if cited <= shown and not findings else "partly verified"
     return Verification(verdict=verdict, hash_credit=float(audit.hash_credit()), findings=findings[:20])
 
 

@@ -56,7 +56,7 @@ def create_app(miner: Miner, signed: SignedRequests, *, ready: Callable[[], bool
 
     @app.post("/v1/quote")
     async def quote(call: Annotated[SignedCall, Depends(signed)]) -> Response:
-        return wire(miner.quote(read(QuoteRequest, call)))
+        return wire(miner.quote(read(QuoteRequest, call), validator=call.hotkey))
 
     @app.get("/v1/health")
     async def health() -> Response:

@@ -54,7 +54,7 @@ class Miner:
     evidence: EvidenceStore
     catch_up: Callable[[], Awaitable[object]] | None
     most_at_once: int = 8
-    _answering: set[str] = field(default_factory=set[str])
+    _answering: dict[str, str] = field(default_factory=dict[str, str])
 
     async def challenge(self, synapse: OrchestraSynapse, *, request_digest: str, validator: str) -> OrchestraResponse:
         """Answer one challenge.
@@ -66,15 +66,22 @@ class Miner:
         """
         if synapse.challenge_id in self._answering:
             raise AlreadyAnswered
-        if len(self._answering) >= self.most_at_once:
+        if self._full(validator):
             raise Busy
-        self._answering.add(synapse.challenge_id)  # before anything is awaited: the same id may be on its way twice
+        self._answering[synapse.challenge_id] = (
+            validator  # before anything is awaited: ids may come twice
+        )
         try:
             if await self.evidence.has(synapse.challenge_id):
                 raise AlreadyAnswered
             return await self._answer(synapse, request_digest, validator)
         finally:
-            self._answering.discard(synapse.challenge_id)
+            del self._answering[synapse.challenge_id]
+
+    def _full(self, validator: str) -> bool:
+        """Are all places taken, or this validator's half of them? None may crowd out the others."""
+        theirs = sum(each == validator for each in self._answering.values())
+        return len(self._answering) >= self.most_at_once or theirs >= max(1, self.most_at_once // 2)
 
     async def _answer(self, synapse: OrchestraSynapse, request_digest: str, validator: str) -> OrchestraResponse:
         view = await self._ledger_for(synapse)
@@ -119,15 +126,15 @@ class Miner:
             ledger_version=view.version, nonce=request.nonce, entries=entries, signature="0x" + signature.hex()
         )
 
-    def quote(self, request: QuoteRequest) -> Quote:
+    def quote(self, request: QuoteRequest, *, validator: str) -> Quote:
         """Whether this miner would take such a challenge, and at most for how much."""
-        busy = len(self._answering) >= self.most_at_once
+        busy = self._full(validator)
         return Quote(
             challenge_id=request.challenge_id,
-            cost=request.max_cost,
+            cost=min(request.max_cost, self.orchestrator.most_cost),
             latency_ms=request.deadline_ms,
             accepts=not busy,
-            reason="as many challenges in hand as this miner takes" if busy else "",
+            reason="as many challenges in hand as this miner takes, from one validator or from all" if busy else "",
         )
 
     def health(self, *, ready: bool) -> Health:

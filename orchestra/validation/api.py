@@ -1,11 +1,13 @@
 """What a validator serves to other neurons: the Ledger to every registered hotkey, replays to other validators."""
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Response
+from fastapi.responses import JSONResponse
 
 from ledger.canonical import canonical, sha256
 from ledger.entry import Operation
@@ -18,7 +20,11 @@ from orchestra.protocol import Health, LedgerChangesRequest, ReplayRequest, Repl
 from orchestra.transport import SignedCall, SignedRequests, install_problems
 
 REPLAY_TIMEOUT_S = 8.0
-MOST_RAO_A_REPLAY = 1_000_000
+REPLAY_BUDGET_RAO = 5_000_000
+"""The most that an audit spends on repeating calls, and so the most that we repeat for another validator."""
+
+MOST_RAO_AN_HOUR = 50_000_000
+"""What one other validator may make us spend on repeating calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,7 @@ class ValidatorServices:
     ledger: LedgerNode
     caller: SubnetCaller
     catch_up: Callable[[], Awaitable[object]]
+    opened_seeds: Callable[[], Awaitable[list[dict[str, Any]]]]
     tao_usd: Decimal
 
 
@@ -38,6 +45,7 @@ def create_app(
     """The app of one validator. `members` admits registered hotkeys, `validators` those with a permit."""
     app = FastAPI(title="Orchestra validator", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     install_problems(app)
+    budget = Budgets(MOST_RAO_AN_HOUR)
 
     @app.post("/v1/ledger/changes")
     async def changes(call: Annotated[SignedCall, Depends(members)]) -> Response:
@@ -46,7 +54,12 @@ def create_app(
 
     @app.post("/v1/replay")
     async def replay(call: Annotated[SignedCall, Depends(validators)]) -> Response:
-        return wire(await _replay(read(ReplayRequest, call), services))
+        asked = read(ReplayRequest, call)
+        return wire(await _replay(asked, services, budget.of(call.hotkey)))
+
+    @app.get("/v1/seeds")
+    async def seeds() -> Response:
+        return JSONResponse(await services.opened_seeds())
 
     @app.get("/v1/health")
     async def health() -> Response:
@@ -63,14 +76,47 @@ def create_app(
     return app
 
 
-async def _replay(asked: ReplayRequest, services: ValidatorServices) -> ReplayVerdict:
+class Budget:
+    """What one caller may still make us spend in the hour that runs."""
+
+    def __init__(self, most: int, clock: Callable[[], float]) -> None:
+        self._most = most
+        self._clock = clock
+        self._hour = -1
+        self._left = most
+
+    def take(self, amount: int) -> bool:
+        """Spend it if it is there."""
+        hour = int(self._clock() // 3600)
+        if hour != self._hour:
+            self._hour, self._left = hour, self._most
+        if amount > self._left:
+            return False
+        self._left -= amount
+        return True
+
+
+class Budgets:
+    """A budget for every caller; callers are validators of one subnet, so there are few."""
+
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most = most
+        self._clock = clock
+        self._of: dict[str, Budget] = {}
+
+    def of(self, hotkey: str) -> Budget:
+        return self._of.setdefault(hotkey, Budget(self._most, self._clock))
+
+
+async def _replay(asked: ReplayRequest, services: ValidatorServices, budget: Budget) -> ReplayVerdict:
     """Make the call if it is one that an audit may repeat, and sign what came back; null says nothing about anybody."""
     if services.ledger.at(asked.ledger_version) is None:
         await services.catch_up()
     view = services.ledger.at(asked.ledger_version)
     ref = view.operation(asked.entry, asked.operation) if view else None
     found = None
-    if ref is not None and _repeatable(ref.operation, services.tao_usd):
+    price = _price(ref.operation, services.tao_usd) if ref else None
+    if ref is not None and price is not None and budget.take(price):
         try:
             answer = await services.caller.call(ref, asked.query, tag="0x" + "00" * 32, timeout_s=REPLAY_TIMEOUT_S)
             found = sha256(answer.body)
@@ -80,10 +126,11 @@ async def _replay(asked: ReplayRequest, services: ValidatorServices) -> ReplayVe
     return ReplayVerdict(response_hash=found, signature="0x" + signature.hex())
 
 
-def _repeatable(operation: Operation, tao_usd: Decimal) -> bool:
-    """Exact, safe, not sensitive, and of a known price that is small: another validator spends our money here."""
+def _price(operation: Operation, tao_usd: Decimal) -> int | None:
+    """What a repetition costs at most; None for a call that no audit repeats: inexact, unsafe, sensitive or dear."""
     exact = operation.determinism == "exact" and operation.safe_to_retry and not operation.sensitive
-    return exact and operation.price is not None and operation.price.worst_rao(tao_usd=tao_usd) <= MOST_RAO_A_REPLAY
+    worst = operation.price.worst_rao(tao_usd=tao_usd) if exact and operation.price is not None else None
+    return worst if worst is not None and worst <= REPLAY_BUDGET_RAO else None
 
 
 def verdict_payload(asked: ReplayRequest, response_hash: str | None) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -23,10 +24,9 @@ from orchestra.peers import Peer, PeerFailed
 from orchestra.proofs import AuditPolicy, AuditPorts, EvidenceUnavailable, Issued, Replay, audit
 from orchestra.protocol import Evidence, EvidenceRequest, OrchestraSynapse, ReplayRequest
 from orchestra.transport import SignedResponse
-from orchestra.validation.api import verdict_payload
+from orchestra.validation.api import REPLAY_BUDGET_RAO, verdict_payload
 from orchestra.validation.scoring import Answered
 
-REPLAY_BUDGET_RAO = 5_000_000
 REPLAYS = 4
 SEED_BYTES = 32
 
@@ -94,20 +94,14 @@ class Auditor:
             return None
 
     async def _confirm(self, ref: OperationRef, query: Mapping[str, Any], ledger_version: str, /) -> str | None:
-        """The first word that another validator gives; all are asked at once, so that none can hold the others up."""
+        """What most of the other validators say; all are asked at once, so that none holds up or speaks for others."""
         asked = ReplayRequest(
             entry=ref.entry.id, operation=ref.operation.name, query=dict(query), ledger_version=ledger_version
         )
-        words = [asyncio.create_task(self._word(other, asked)) for other in self.others()]
-        try:
-            for word in asyncio.as_completed(words):
-                if (found := await word) is not None:
-                    return found
-            return None
-        finally:
-            for task in words:
-                task.cancel()
-            await asyncio.gather(*words, return_exceptions=True)
+        async with asyncio.TaskGroup() as group:
+            words = [group.create_task(self._word(other, asked)) for other in self.others()]
+        said = Counter(word for task in words if (word := task.result()) is not None)
+        return said.most_common(1)[0][0] if said else None
 
     async def _word(self, other: Peer, asked: ReplayRequest) -> str | None:
         """What one validator says it got; None when it says nothing, or not in its own name."""

@@ -120,16 +120,13 @@ def _hash(dice: random.Random) -> str:
 
 
 def _target(dice: random.Random, domain: Domain, count: int) -> dict[str, Any]:
-    """A target_schema: shorthand, or as JSON Schema that also asks for as many records as there are entities."""
+    """A target_schema; a list of records is asked for with as many records as there are entities."""
     chosen = dice.sample(domain.optional, dice.randint(domain.least_optional, len(domain.optional)))
     record: dict[str, Any] = {each.key: each.type for each in (*domain.required, *chosen)}
     if not domain.lists:
         return record
     name = dice.choice(domain.lists)
-    shorthand: dict[str, Any] = {name: [record]}
-    if dice.random() < 0.5:
-        return shorthand
-    full = TargetSchema.parse(shorthand).json_schema
+    full = TargetSchema.parse({name: [record]}).json_schema
     listed = {**full["properties"][name], "minItems": count}
     return {**full, "properties": {**full["properties"], name: listed}}
 

@@ -5,6 +5,7 @@ Pure, so that two validators with the same evidence record the same events.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -71,7 +72,7 @@ def challenge_event(
     schema = TargetSchema.parse(challenge.synapse.target_schema)
     in_time = answered.elapsed_ms <= challenge.synapse.deadline_ms
     filled = completeness(schema, response.standardized_data, audit.sourced_pointers)
-    compliance, wrong = schema_compliance(schema, response)
+    compliance, wrong = schema_compliance(schema, response, audit.sourced_pointers)
     reference = _reference(challenge, schema, ledger, planner, tao_usd)
     wasted = regret(counted_costs(response, ledger, tao_usd), route_cost(reference))
     best = mean_attainable(way.candidates[0].ref.operation for way in reference.tasks)
@@ -84,25 +85,32 @@ def challenge_event(
     }
     if not audit.conclusive:
         del values["hash_verification"], values["completeness"]
-    reasons = (
-        *_faults(audit),
-        *(f"schema_compliance: {each}" for each in wrong),
-        *(f"completeness: {each.pointer or '/'}: {each.reason}" for each in filled.missing[:REASONS_EACH]),
-        *((f"routing: {wasted:.0%} of what it spent need not have been",) if wasted > 0 else ()),
-        *(() if in_time else (f"latency: {answered.elapsed_ms} of {challenge.synapse.deadline_ms} ms",)),
-    )
-    return ScoreEvent(challenge.synapse.challenge_id, miner, "challenge", block, values, audit.refuted, reasons)
-
-
-def _faults(audit: Audit) -> tuple[str, ...]:
-    """What the audit found, under the component that it costs; a refutation costs them all and comes first."""
-    refuted = [each.in_words() for each in audit.faults if each.outcome == "refuted"]
     doubts = [each for each in audit.faults if each.outcome != "refuted"]
-    unsourced = [f"completeness: {each.in_words()}" for each in doubts if each.check == "provenance"]
-    unproved = [f"hash_verification: {each.in_words()}" for each in doubts if each.check != "provenance"]
-    if not audit.credits:
-        unproved.insert(0, "hash_verification: no call to a subnet succeeded")
-    return (*refuted[:REASONS_EACH], *unproved[:REASONS_EACH], *unsourced[:REASONS_EACH])
+    unproved = [] if audit.credits else ["no call to a subnet succeeded"]
+    unproved += [each.in_words() for each in doubts if each.check != "provenance"]
+    unsourced = [each.in_words() for each in doubts if each.check == "provenance"]
+    why: dict[Component, Sequence[str]] = {
+        "hash_verification": unproved,
+        "schema_compliance": wrong,
+        "completeness": [*(f"{each.pointer or '/'}: {each.reason}" for each in filled.missing), *unsourced],
+        "routing": (f"{wasted:.0%} of what it spent need not have been",),
+        "latency": (f"{answered.elapsed_ms} of {challenge.synapse.deadline_ms} ms",),
+    }
+    low = [name for name in _ORCHESTRATION if values.get(name, 0.0) < 1.0]
+    reasons = tuple(f"{name}: {reason}" for name in low for reason in why[name][:REASONS_EACH])
+    return ScoreEvent(
+        event_id=challenge.synapse.challenge_id,
+        hotkey=miner,
+        kind="challenge",
+        block=block,
+        values=values,
+        refuted=audit.refuted,
+        reasons=(*_refutations(audit), *reasons),
+    )
+
+
+def _refutations(audit: Audit) -> tuple[str, ...]:
+    return tuple(each.in_words() for each in audit.faults if each.outcome == "refuted")[:REASONS_EACH]
 
 
 def trap_event(
@@ -148,16 +156,25 @@ def ledger_audit_event(
     )
 
 
-def schema_compliance(schema: TargetSchema, response: OrchestraResponse) -> tuple[float, tuple[str, ...]]:
-    """1 - violations / values: what is there has the right type and place. What is absent is completeness's business,
-    but an answer without any value complies with nothing.
+def schema_compliance(
+    schema: TargetSchema, response: OrchestraResponse, sourced: frozenset[str]
+) -> tuple[float, tuple[str, ...]]:
+    """(sourced values - violations) / values: what is there has the right type and place, and is more than words. What
+    is absent is completeness's business, but an answer without any sourced value complies with nothing.
     """
-    values = len(leaf_pointers(response.standardized_data)) if response.standardized_data else 0
-    if not values:
-        return 0.0, ("no value at all",)
+    pointers = leaf_pointers(response.standardized_data) if response.standardized_data else {}
+    values, backed = len(pointers), sum(_covered(pointer, sourced) for pointer in pointers)
+    if not backed:
+        return 0.0, ("no value with a source",)
     found = [each for each in schema.violations(response.standardized_data) if each.keyword not in _ABSENCE]
     reasons = tuple(f"{each.pointer or '/'}: {each.message}"[:200] for each in found[:3])
-    return max(0.0, 1.0 - len(found) / values), reasons
+    return max(0.0, (backed - len(found)) / values), reasons
+
+
+def _covered(pointer: str, sourced: frozenset[str]) -> bool:
+    """Does a source stand for this leaf, or for something that holds it?"""
+    parts = pointer.split("/")
+    return any("/".join(parts[:depth]) in sourced for depth in range(1, len(parts) + 1))
 
 
 def _reference(
@@ -196,7 +213,7 @@ def _verdict(
 
 
 def _refuted(event: ScoreEvent, audit: Audit) -> ScoreEvent:
-    return ScoreEvent(event.event_id, event.hotkey, event.kind, event.block, event.values, True, _faults(audit))
+    return ScoreEvent(event.event_id, event.hotkey, event.kind, event.block, event.values, True, _refutations(audit))
 
 
 def _digest(view: LedgerView, name: str) -> str | None:

@@ -24,6 +24,7 @@ from sqlalchemy import (
     Table,
     Text,
     delete,
+    func,
     insert,
     select,
     update,
@@ -228,6 +229,17 @@ class ValidationStore:
         query = select(weight_attempts).order_by(weight_attempts.c.tempo.desc(), weight_attempts.c.mechid).limit(limit)
         async with reading(self._engine) as connection:
             return tuple(_attempt(row) for row in await connection.execute(query))
+
+    async def last_set(self) -> int | None:
+        """The newest tempo for which weights were set; None when they never were."""
+        query = select(func.max(weight_attempts.c.tempo)).where(weight_attempts.c.state == "set")
+        async with reading(self._engine) as connection:
+            return (await connection.execute(query)).scalar()
+
+    async def first_block(self) -> int | None:
+        """The block of the oldest event that is still kept."""
+        async with reading(self._engine) as connection:
+            return (await connection.execute(select(func.min(score_events.c.block)))).scalar()
 
     async def save_attempt(self, attempt: WeightAttempt) -> None:
         """Insert or replace the one row of this tempo and mechanism."""

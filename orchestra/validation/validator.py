@@ -14,12 +14,13 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Protocol
+from typing import Any, Protocol
 
 from ledger.canonical import leaf_hash, merkle_root
 from ledger.entry import SubnetEntry
 from ledger.types import Signer, Verify
 from ledger.view import LedgerView
+from orchestra.chain.errors import ChainRejected
 from orchestra.chain.types import BlockRef, Metagraph, TxOutcome
 from orchestra.chain.watch import Sight
 from orchestra.ledger_node import LedgerNode
@@ -37,7 +38,7 @@ from orchestra.validation.scoring import Answered
 from orchestra.validation.seeds import SECRET_BYTES, challenge_dice, commitment
 from orchestra.validation.store import IssuedChallenge, ValidationStore
 from orchestra.validation.traps import CANARY_CAPABILITY
-from orchestra.validation.weight_beat import due
+from orchestra.validation.weight_beat import due, tempos_since_weights
 from orchestra.validation.weights import WeightSetter
 
 logger = logging.getLogger(__name__)
@@ -84,6 +85,7 @@ class TempoPlan:
     beacon: str
     slots: tuple[Slot, ...]
     miners: tuple[str, ...]
+    mechanisms: int
     first: bool
 
 
@@ -130,8 +132,7 @@ class Validator:
         self.sight = sight
         block = sight.block.number
         if self._first_block is None:
-            oldest = await self.store.events(since=0)
-            self._first_block = min([event.block for event in oldest], default=block)
+            self._first_block = await self.store.first_block() or block
         await self.catch_up()
         plan = await self._tempo_plan(sight)
         await self._turn_canary(plan.tempo, sight.block)
@@ -143,6 +144,21 @@ class Validator:
         """The tempo that the last seen block belongs to."""
         return self._plan.tempo if self._plan else None
 
+    async def opened_seeds(self) -> list[dict[str, Any]]:
+        """The secrets of tempos that are over, with what was committed and when: so that others can draw them again."""
+        current = self._plan.tempo.index if self._plan else 0
+        me = self.signer.ss58_address
+        return [
+            {
+                "tempo": tempo,
+                "secret": "0x" + secret.hex(),
+                "commitment": commitment(me, tempo, secret),
+                "committed_block": block,
+            }
+            for tempo, (secret, block) in (await self.store.seed_commitments()).items()
+            if tempo < current
+        ]
+
     # once a tempo
 
     async def _tempo_plan(self, sight: Sight) -> TempoPlan:
@@ -150,14 +166,25 @@ class Validator:
         if self._plan is not None and self._plan.tempo == tempo:
             return self._plan
         beacon = await self.chain.block_hash(tempo.first)
-        members = await self.chain.metagraph(self.netuid, block=tempo.first)
+        members = await self._members_at(tempo.first, sight)
         validators = {each.hotkey: each.stake_rao for each in members.validators(self.min_stake_rao)}
         miners = tuple(each.hotkey for each in members.miners(self.min_stake_rao))
         await self._commit_seeds(tempo)
         await self.store.forget_before(tempo.first - HISTORY_TEMPOS * tempo.length)
         slots = schedule(tempo, beacon, validators=validators, miners=miners)
-        self._plan = TempoPlan(tempo, beacon, slots, miners, first=self._plan is None)
+        mechanisms = await self.setter.chain.mechanisms()
+        self._plan = TempoPlan(tempo, beacon, slots, miners, mechanisms, first=self._plan is None)
         return self._plan
+
+    async def _members_at(self, block: int, sight: Sight) -> Metagraph:
+        """The subnet as it was when the tempo began; as it is now where the node has forgotten that state (256 blocks):
+        a schedule that differs a little from the others' is better than none until the next tempo.
+        """
+        try:
+            return await self.chain.metagraph(self.netuid, block=block)
+        except ChainRejected as error:
+            logger.warning("the tempo's first block cannot be read any more (%s); going by the newest", error.code)
+            return sight.members
 
     async def _commit_seeds(self, tempo: Tempo) -> None:
         """Commit the next tempo's seed before that tempo begins; at the first start this one's too, visibly late."""
@@ -210,12 +237,13 @@ class Validator:
     async def _take(self, slot: Slot, plan: TempoPlan, sight: Sight) -> Challenge | None:
         """Draw the slot's challenge and write it down; None when it was taken before."""
         secret = await self.store.seed(plan.tempo.index, secrets.token_bytes(SECRET_BYTES))
+        beacon = await self.chain.block_hash(slot.block)  # of the slot: waiting for a better one changes nothing
         challenge = draw(
-            challenge_dice(secret, beacon=sight.block.hash, miner=slot.miner, slot=slot.number),
+            challenge_dice(secret, beacon=beacon, miner=slot.miner, slot=slot.number),
             domains=self.domains,
             ledger=self.ledger.view,
-            issued_block=sight.block.number,
-            beacon=sight.block.hash,
+            issued_block=slot.block,
+            beacon=beacon,
             max_cost=self.max_cost,
         )
         row = IssuedChallenge(
@@ -230,14 +258,13 @@ class Validator:
 
     async def _pursue(self, challenge: Challenge, miner: str, block: int) -> None:
         async with self._places:
-            try:
-                events = await self._challenge(challenge, miner, block)
-                events += await self._audit_ledger(challenge, miner, block)
-            except Exception:  # the one place where a hostile answer could otherwise end the validator
-                logger.exception("judging %s failed; it says nothing about %s", challenge.synapse.challenge_id, miner)
-                return
-        logger.debug("judged %s of %s: %d events", challenge.synapse.challenge_id[:10], miner, len(events))
-        await self.store.record(events, settles=challenge.synapse.challenge_id)
+            for ask in (self._challenge, self._audit_ledger):
+                try:
+                    events = await ask(challenge, miner, block)
+                except Exception:  # the one place where a hostile answer could otherwise end the validator
+                    logger.exception("judging %s failed; it says nothing of %s", challenge.synapse.challenge_id, miner)
+                    continue
+                await self.store.record(events, settles=challenge.synapse.challenge_id)
 
     async def _challenge(self, challenge: Challenge, miner: str, block: int) -> list[ScoreEvent]:
         """Ask one miner and judge what comes back. No event where only we, or our canary, stood in the way."""
@@ -355,9 +382,24 @@ class Validator:
         scores = [score(miner, events) for miner in self._plan.miners]
         return tuple(sorted(scores, key=lambda each: (-each.total, each.hotkey)))
 
+    async def tempos_since_weights(self) -> int | None:
+        """See `weight_beat.tempos_since_weights`; None before the first block was seen."""
+        if self._plan is None or self.sight is None:
+            return None
+        first = self._first_block or self.sight.block.number
+        began = tempo_at(first, netuid=self.netuid, tempo=self.sight.members.tempo).index
+        return tempos_since_weights(self._plan.tempo.index, last_set=await self.store.last_set(), began=began)
+
     async def _set_weights(self, plan: TempoPlan, block: int) -> None:
         attempts = [each for each in await self.store.weight_attempts(8) if each.tempo == plan.tempo.index]
         scores = await self.scores()
-        verdict = due(plan.tempo, block, attempts=attempts, scores=scores, first_block=self._first_block or block)
+        verdict = due(
+            plan.tempo,
+            block,
+            attempts=attempts,
+            mechanisms=plan.mechanisms,
+            scores=scores,
+            first_block=self._first_block or block,
+        )
         if verdict.now:
             await self.setter.set(plan.tempo, scores, block=block)

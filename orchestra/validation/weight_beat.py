@@ -26,16 +26,21 @@ class Due:
 
 
 def due(
-    tempo: Tempo, block: int, *, attempts: Iterable[WeightAttempt], scores: Iterable[Score], first_block: int
+    tempo: Tempo,
+    block: int,
+    *,
+    attempts: Iterable[WeightAttempt],
+    mechanisms: int,
+    scores: Iterable[Score],
+    first_block: int,
 ) -> Due:
     """Should weights be set in this block?
 
-    `attempts` are this tempo's; `scores` those of every registered miner; `first_block` is where this validator's
-    history
-    begins. With nothing set before, a miner without a single event holds the first vector back for at most one tempo.
+    `attempts` are this tempo's, one for each of the subnet's `mechanisms` when all are set; `scores` those of every
+    registered miner; `first_block` is where this validator's history begins. With nothing set before, a miner without a
+    single event holds the first vector back for at most one tempo.
     """
-    mine = tuple(attempts)
-    if mine and all(attempt.state == "set" for attempt in mine):
+    if sum(attempt.state == "set" for attempt in attempts) >= mechanisms:
         return Due(False, "set in this tempo")
     if block < tempo.at(WEIGHTS_AFTER):
         return Due(False, f"due at block {tempo.at(WEIGHTS_AFTER)}")
@@ -45,7 +50,8 @@ def due(
     return Due(True, "due")
 
 
-def tempos_since_weights(current: int, attempts: Iterable[WeightAttempt]) -> int | None:
-    """Tempos since weights were last set: 0 in the tempo in which they were, None when they never were."""
-    done = [attempt.tempo for attempt in attempts if attempt.state == "set"]
-    return current - max(done) if done else None
+def tempos_since_weights(current: int, *, last_set: int | None, began: int) -> int:
+    """Tempos since weights were last set: 0 in the tempo in which they were; when they never were, tempos since this
+    validator's history `began`, because nothing set for days is what the alarm is for.
+    """
+    return max(0, current - (began if last_set is None else last_set))

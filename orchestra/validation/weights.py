@@ -42,6 +42,10 @@ class WeightChain(Protocol):
         """The block of our own last accepted weights; None when we are not registered."""
         ...
 
+    async def holds(self, weights: Mapping[str, float], mechid: int) -> bool:
+        """Are these our weights on chain now, as far as quantisation lets one tell?"""
+        ...
+
     async def mechanisms(self) -> int:
         """1 or 2."""
         ...
@@ -86,6 +90,9 @@ class WeightSetter:
         return await self._keep(replace(begun, state=state, code=outcome.code or "", message=outcome.message))
 
     async def _arrived(self, attempt: WeightAttempt) -> bool:
+        """Did the chain take it? By our last update for mechanism 0, which is all that names; else by what it holds."""
+        if attempt.mechid > 0:
+            return await self.chain.holds(attempt.vector, attempt.mechid)
         last = await self.chain.last_update()
         return last is not None and last >= attempt.block
 

@@ -41,6 +41,9 @@ class ScriptedChain:
     async def last_update(self) -> int | None:
         return self.updated
 
+    async def holds(self, weights: Mapping[str, float], mechid: int) -> bool:
+        return (mechid, dict(weights)) in self.submitted
+
     async def mechanisms(self) -> int:
         return 2 if self.two_mechanisms else 1
 
@@ -128,18 +131,40 @@ def attempt(tempo: int, state: str) -> WeightAttempt:
 def test_due_half_way_until_it_worked() -> None:
     half = TEMPO.at(0.5)
     everybody = SCORES[:2]
-    assert not due(TEMPO, half - 1, attempts=[], scores=everybody, first_block=0).now
-    assert due(TEMPO, half, attempts=[], scores=everybody, first_block=0).now
-    assert due(TEMPO, TEMPO.last, attempts=[attempt(TEMPO.index, "failed")], scores=everybody, first_block=0).now
-    assert not due(TEMPO, TEMPO.last, attempts=[attempt(TEMPO.index, "set")], scores=everybody, first_block=0).now
+    assert not due(TEMPO, half - 1, attempts=[], scores=everybody, first_block=0, mechanisms=1).now
+    assert due(TEMPO, half, attempts=[], scores=everybody, first_block=0, mechanisms=1).now
+    assert due(
+        TEMPO, TEMPO.last, attempts=[attempt(TEMPO.index, "failed")], scores=everybody, first_block=0, mechanisms=1
+    ).now
+    assert not due(
+        TEMPO, TEMPO.last, attempts=[attempt(TEMPO.index, "set")], scores=everybody, first_block=0, mechanisms=1
+    ).now
 
 
 def test_the_first_weights_wait_for_everybody_but_not_for_ever() -> None:
     half = TEMPO.at(0.5)
-    assert not due(TEMPO, half, attempts=[], scores=SCORES, first_block=half - 3).now
-    assert due(TEMPO, half, attempts=[], scores=SCORES, first_block=half - TEMPO.length).now
+    assert not due(TEMPO, half, attempts=[], scores=SCORES, first_block=half - 3, mechanisms=1).now
+    assert due(TEMPO, half, attempts=[], scores=SCORES, first_block=half - TEMPO.length, mechanisms=1).now
 
 
-def test_tempos_since_weights() -> None:
-    assert tempos_since_weights(7, []) is None
-    assert tempos_since_weights(7, [attempt(7, "failed"), attempt(4, "set"), attempt(3, "set")]) == 3
+def test_weights_of_one_mechanism_of_two_are_not_all() -> None:
+    half = TEMPO.at(0.5)
+    one = [attempt(TEMPO.index, "set")]
+    assert due(TEMPO, half, attempts=one, scores=SCORES[:2], first_block=0, mechanisms=2).now
+    assert not due(TEMPO, half, attempts=[*one, *one], scores=SCORES[:2], first_block=0, mechanisms=2).now
+
+
+def test_tempos_since_weights_count_from_the_beginning_when_they_never_were_set() -> None:
+    assert tempos_since_weights(7, last_set=7, began=1) == 0
+    assert tempos_since_weights(7, last_set=4, began=1) == 3
+    assert tempos_since_weights(7, last_set=None, began=5) == 2
+
+
+@pytest.mark.parametrize("death", ["die before", "die after"])
+async def test_death_at_the_second_mechanism_neither_doubles_nor_loses_it(store: ValidationStore, death: str) -> None:
+    chain = ScriptedChain([outcome(ok=True), death, outcome(ok=True)], two_mechanisms=True)
+    with pytest.raises(Killed):
+        await WeightSetter(store, chain).set(TEMPO, SCORES, block=45)
+    attempts = await WeightSetter(store, chain).set(TEMPO, SCORES, block=46)
+    assert [each.state for each in attempts] == ["set", "set"]
+    assert [mechid for mechid, _ in chain.submitted] == [0, 1]
