@@ -7,10 +7,11 @@ something given ("this image").
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 
-from orchestra.planning.objective import LOOKUP_VERBS, QUESTION_WORDS, Clause
+from orchestra.planning.objective import COMPUTED_VERBS, LOOKUP_VERBS, QUESTION_WORDS, Clause
 from orchestra.planning.vocabulary import Concept, concepts, concepts_in
 from orchestra.planning.words import STOPWORDS, contains_phrase, lexicon, stem, stems, tokens
 
@@ -19,15 +20,18 @@ INFORMATION = "web_search"
 
 _PROVIDERS = frozenset(map(stem, lexicon("providers")))
 _DETERMINERS = lexicon("determiners")
+_STOPS = re.compile(r"[,;:()]")
 _GIVEN = lexicon("given")
 _INPUTS = frozenset(map(stem, lexicon("inputs")))
+_REPORTING = LOOKUP_VERBS | QUESTION_WORDS | COMPUTED_VERBS | STOPWORDS | lexicon("asking") | lexicon("reporting")
+"""Words that open a clause which asks for information, or for a text about it."""
 _WEAK = LOOKUP_VERBS | lexicon("weak_verbs")
 
 
 def needed(clause: Clause) -> str:
     """The capability a clause needs: that of a deed, else `web_search`."""
     found = [name for name, concept in concepts().items() if _asks_for(clause, concept)]
-    return found[0] if found else _judged(clause) or INFORMATION
+    return found[0] if found else _judged(clause) or _handled(clause) or INFORMATION
 
 
 def _asks_for(clause: Clause, concept: Concept) -> bool:
@@ -55,15 +59,27 @@ def _judged(clause: Clause) -> str | None:
     return spoken[0] if spoken else None
 
 
+def _handled(clause: Clause) -> str | None:
+    """An order with a verb that nobody foresaw, for a thing that only one capability works on: `dock this molecule`."""
+    words = tokens(clause.text)
+    ordered = len(words) > 2 and words[1].lower() in _DETERMINERS and clause.verb not in _REPORTING
+    if clause.is_question or not ordered:
+        return None
+    heads = set(_heads(clause)[:1])
+    owners = {name for name, concept in concepts().items() if any(heads & deed.things for deed in concept.deeds)}
+    return owners.pop() if len(owners) == 1 else None
+
+
 def _heads(clause: Clause) -> list[str]:
     """The stem of the last word of each noun phrase after the verb, in order."""
-    return list(_phrase_heads(tokens(clause.text)[1:]))
+    parts = _STOPS.split(clause.text)
+    return [head for part in (" ".join(tokens(parts[0])[1:]), *parts[1:]) for head in _phrase_heads(tokens(part))]
 
 
 def _phrase_heads(words: list[str]) -> Iterator[str]:
     last = ""
     for word in words:
-        if word.lower() in _DETERMINERS:
+        if word.lower() in _DETERMINERS and not (last and word.lower() == "that"):
             continue
         if word.lower() in STOPWORDS and last:
             yield stem(last)

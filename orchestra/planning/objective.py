@@ -34,6 +34,8 @@ _QUOTED = re.compile(
 )
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+")
 _JOINT = re.compile(r",?\s+(?:and|then|and then|but)\s+(?=(\w+))|,\s+(?=(\w+)\s)", re.IGNORECASE)
+_ARTICLES = frozenset({"a", "an", "the", "some", "two", "three"})
+"""What follows `we need` when it is a thing that is needed."""
 _MANY = frozenset({"which", "list", "all", "every", "compare", "each", "several", "find", "identify", "name", "many"})
 _MODALS = frozenset({"can", "could", "to", "that", "will", "do", "does", "who"})
 _BREAKS = lexicon("breaks")
@@ -132,7 +134,10 @@ def _clauses(text: str) -> Iterable[Clause]:
     for sentence in _SENTENCE.split(text.strip()):
         for part in _split(sentence):
             said = _without_politeness(part)
-            if words := tokens(said):
+            words = tokens(said)
+            if words and said != part and words[0].lower() in _ARTICLES:
+                said, words = f"get {said}", ["get", *words]
+            if words:
                 yield Clause(said, words[0].lower())
 
 
