@@ -25,6 +25,8 @@ from orchestra.validation.validator import Validator
 from orchestra.validation.weight_beat import ALARM_AFTER_TEMPOS
 
 MOST_MINERS_ASKED = 2
+MOST_REPLAYS = 32
+"""For an answer that somebody waits for every cited call is made again, as far as money goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,9 @@ class NetworkBackend:
                 continue
             emit(self._progress("answered", f"answered in {response.elapsed_ms} ms", began))
             emit(self._progress("auditing", "checking every claim", began))
-            answered = await self.validator.judge(peer, synapse, response, private=not request.allow_replay)
+            answered = await self.validator.judge(
+                peer, synapse, response, replays=MOST_REPLAYS if request.allow_replay else 0
+            )
             if answered is None:
                 failures.append(f"{peer.hotkey}: it names a Ledger version that could not be looked up")
                 continue

@@ -57,11 +57,12 @@ class Auditor:
         response: SignedResponse,
         *,
         ledger: LedgerNode,
-        private: bool = False,
+        replays: int = REPLAYS,
     ) -> Answered:
         """Audit one raw answer to `synapse` from `peer`. Never raises for anything the miner did.
 
-        A `private` objective's calls are not repeated, neither by us nor by others: its user did not agree to that.
+        At most `replays` calls are made again, by us and to confirm a difference by others: none for an objective whose
+        user did not agree to that.
         """
         issued = Issued(
             synapse=synapse,
@@ -81,7 +82,7 @@ class Auditor:
         )
         policy = AuditPolicy(
             seed=self.seed(),
-            replays=0 if private else REPLAYS,
+            replays=replays,
             replay_budget=REPLAY_BUDGET_RAO,
             tao_usd=self.tao_usd,
         )

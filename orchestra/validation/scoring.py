@@ -96,7 +96,7 @@ def challenge_event(
         "routing": (f"{wasted:.0%} of what it spent need not have been",),
         "latency": (f"{answered.elapsed_ms} of {challenge.synapse.deadline_ms} ms",),
     }
-    low = [name for name in _ORCHESTRATION if values.get(name, 0.0) < 1.0]
+    low: list[Component] = [name for name in _ORCHESTRATION if values.get(name, 0.0) < 1.0]
     reasons = tuple(f"{name}: {reason}" for name in low for reason in why[name][:REASONS_EACH])
     return ScoreEvent(
         event_id=challenge.synapse.challenge_id,

@@ -30,7 +30,7 @@ from orchestra.planning import Planner
 from orchestra.protocol import LedgerAuditRequest, LedgerAuditResponse, OrchestraSynapse, QuoteRequest
 from orchestra.transport import SignedResponse
 from orchestra.validation import scoring
-from orchestra.validation.auditing import Auditor
+from orchestra.validation.auditing import REPLAYS, Auditor
 from orchestra.validation.challenges import Challenge, Domain, draw
 from orchestra.validation.components import Score, ScoreEvent, score
 from orchestra.validation.schedule import SCORING_WINDOW_TEMPOS, Slot, Tempo, schedule, tempo_at
@@ -294,17 +294,17 @@ class Validator:
         return [event] if trap is None else [event, trap]
 
     async def judge(
-        self, peer: Peer, synapse: OrchestraSynapse, response: SignedResponse, *, private: bool = False
+        self, peer: Peer, synapse: OrchestraSynapse, response: SignedResponse, *, replays: int = REPLAYS
     ) -> Answered | None:
         """Audit an answer; once more when it was made with a Ledger that we did not have yet.
 
         None: the committer of the Ledger cannot be asked whether that version exists, so nothing can be said.
         """
-        answered = await self.auditor.judge(peer, synapse, response, ledger=self.ledger, private=private)
+        answered = await self.auditor.judge(peer, synapse, response, ledger=self.ledger, replays=replays)
         if not answered.ahead:
             return answered
         known = await self.catch_up()
-        answered = await self.auditor.judge(peer, synapse, response, ledger=self.ledger, private=private)
+        answered = await self.auditor.judge(peer, synapse, response, ledger=self.ledger, replays=replays)
         return answered if known or not answered.ahead else None
 
     def _drawn_from(self, challenge: Challenge) -> LedgerView:
