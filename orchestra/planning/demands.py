@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from orchestra.planning.asks import aspects
 from orchestra.planning.computed import Rule, is_price, metric_words, rule_for, spoken_rule
 from orchestra.planning.entities import Entity
 from orchestra.planning.needs import needed
-from orchestra.planning.objective import Objective, aspects
+from orchestra.planning.objective import Objective
 from orchestra.planning.words import lexicon, name_tokens, stem, tokens
 from orchestra.schema import (
     AnyShape,

@@ -13,36 +13,20 @@ from typing import Any
 
 from ledger.catalogue import vocabulary
 from ledger.view import LedgerView
-from orchestra.planning.computed import is_price, is_result_word
+from orchestra.planning.asks import PRODUCT, conditions, constraints, product_words, series_names
+from orchestra.planning.computed import is_price
 from orchestra.planning.demands import Demand, Layout, asked_fields, identity, nouns_of, sort_schema
-from orchestra.planning.entities import Entity
 from orchestra.planning.needs import needed
-from orchestra.planning.objective import (
-    COMPUTED_VERBS,
-    PRODUCT,
-    Clause,
-    Objective,
-    conditions,
-    constraints,
-    product_words,
-    read,
-    selecting,
-    series_names,
-    topic,
-)
+from orchestra.planning.objective import Clause, Objective, read
 from orchestra.planning.plan import Plan, Ref, Task
-from orchestra.planning.vocabulary import concepts, concepts_in
-from orchestra.planning.words import content_words, name_tokens, stem, stems, tokens
+from orchestra.planning.queries import Query, keywords_for, queries_for
+from orchestra.planning.vocabulary import concepts
+from orchestra.planning.words import name_tokens, stem, stems, tokens
 from orchestra.protocol import Gap, Hint
 from orchestra.schema import Record, TargetSchema
 
 MAX_TASKS = 24
-MAX_QUERY_WORDS = 16
 MAX_FIELDS = 48
-PAGES_PER_NAME = (4, 3, 3, 2)
-"""Pages to read for each thing named, by how many are named; the last for more."""
-PAGES_PER_QUESTION = 10
-PAGES_OF_DETAIL = 6
 RESULTS = 10
 POSTS = 25
 
@@ -63,15 +47,6 @@ class RetrievalPlanner:
         draft.make()
         notes = (*draft.notes, *_hint_notes(hints, ledger))
         return Plan(objective, tuple(draft.tasks), tuple(draft.gaps), self.name, notes)
-
-
-@dataclass(frozen=True, slots=True)
-class _Query:
-    """What to type into a search, and the thing it is about, if it is about one."""
-
-    text: str
-    entity: Entity | None
-    pages: int
 
 
 @dataclass(slots=True)
@@ -170,7 +145,7 @@ class _Draft:
         elif "web_search" not in self.ledger.capabilities:
             self._gap("web_search", serves)
         else:
-            self._search(_queries(self.objective, clauses, _asked(demands)), fields, serves, readable)
+            self._search(queries_for(self.objective, clauses, _asked(demands)), fields, serves, readable)
 
     def _page_fields(self, demands: Sequence[Demand]) -> dict[str, Any]:
         """What to read from a page: the fields asked for, and what tells records apart and shows that they fit."""
@@ -201,7 +176,7 @@ class _Draft:
         return dict(list(fields.items())[:MAX_FIELDS])
 
     def _search(
-        self, queries: Sequence[_Query], fields: dict[str, Any], serves: tuple[str, ...], readable: list[str]
+        self, queries: Sequence[Query], fields: dict[str, Any], serves: tuple[str, ...], readable: list[str]
     ) -> None:
         room = MAX_TASKS - len(self.tasks) - 1 - sum(d.channel in ("posts", "reading") for d in self.layout.demands)
         queries = queries[: max(1, room)]
@@ -244,7 +219,7 @@ class _Draft:
             self._gap("social_search", demand.pointers)
             return
         entities = [demand.entity] if demand.entity else list(self.objective.entities)
-        subjects = [[entity.name] for entity in entities] or [_keywords(self.objective, clauses)]
+        subjects = [[entity.name] for entity in entities] or [keywords_for(self.objective, clauses)]
         for keywords in subjects[: MAX_TASKS - len(self.tasks)]:
             about = f"find posts about {' '.join(keywords)}"[:250]
             arguments = {"keywords": keywords, "limit": POSTS}
@@ -340,60 +315,6 @@ def _scopes(
     scopes = [(found, [demands[index]]) for index, found in named.items() if found]
     scopes[0][1].extend(rest)
     return scopes
-
-
-def _queries(objective: Objective, clauses: Sequence[Clause], fields: Iterable[str]) -> list[_Query]:
-    """One query for each thing named, else for each alternative, else one for everything and one for its details."""
-    telling = [clause for clause in clauses if clause.verb not in COMPUTED_VERBS] or list(clauses)
-    said = " ".join(clause.text.casefold() for clause in clauses)
-    entities = [e for e in objective.entities if e.name.casefold() in said or str(e.number or "") in tokens(said)]
-    entities = entities or list(objective.entities)
-    if entities:
-        said_of_them = topic(objective, telling) or topic(objective, clauses)
-        words = [word for word in said_of_them if not is_result_word(word)]
-        pages = PAGES_PER_NAME[min(len(entities), len(PAGES_PER_NAME)) - 1]
-        return [_Query(_joined([*_name_words(entity), *words]), entity, pages) for entity in entities]
-    return _open_queries(objective, [clause for clause in telling if clause in selecting(objective)] or telling, fields)
-
-
-def _open_queries(objective: Objective, clauses: Sequence[Clause], fields: Iterable[str]) -> list[_Query]:
-    chosen = [word for word in topic(objective, clauses) if not is_result_word(word)]
-    readings = [list(option) for option in objective.alternatives] or [chosen]
-    about_subnets = "subnet" in objective.stems
-    queries = [
-        _Query(_joined([*words, *(_tags(words) if about_subnets else ())]), None, PAGES_PER_QUESTION)
-        for words in readings
-    ]
-    details = [word for name in fields for word in name_tokens(name) if stem(word) not in set(map(stem, chosen))]
-    if len(queries) == 1 and details:
-        named = [part for name in sorted(concepts_in(" ".join(chosen))) for part in name_tokens(name)]
-        queries.append(_Query(_joined([*chosen, *(named if about_subnets else ()), *details]), None, PAGES_OF_DETAIL))
-    return [query for query in queries if query.text] or [_Query(objective.text[:200], None, PAGES_PER_QUESTION)]
-
-
-def _name_words(entity: Entity) -> list[str]:
-    if entity.number is None:
-        return entity.name.split()
-    return ["subnet", str(entity.number), f"SN{entity.number}"] if entity.label == "netuid" else entity.name.split()
-
-
-def _tags(words: Sequence[str]) -> Iterator[str]:
-    """The vocabulary's own words for the capabilities that a query speaks of: pages on a capability use them."""
-    for name in sorted(concepts_in(" ".join(words))):
-        yield from name_tokens(name)
-        yield from content_words(vocabulary().get(name, ""))
-
-
-def _joined(words: Iterable[str]) -> str:
-    seen: dict[str, str] = {}
-    for word in words:
-        seen.setdefault(stem(word), word)
-    return " ".join(list(seen.values())[:MAX_QUERY_WORDS])
-
-
-def _keywords(objective: Objective, clauses: Sequence[Clause]) -> list[str]:
-    quoted = [text for text in objective.quoted if len(tokens(text)) <= 5]
-    return quoted or list(topic(objective, clauses, asking_for_posts=True))[:5] or [objective.text[:100]]
 
 
 def _hint_notes(hints: Sequence[Hint], ledger: LedgerView) -> Iterator[str]:

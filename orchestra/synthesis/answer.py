@@ -15,9 +15,10 @@ from typing import Any, cast
 from ledger.schemas import json_pointer
 from ledger.types import JSON
 from orchestra.execution.run import Run
+from orchestra.planning.asks import ordering
 from orchestra.planning.computed import rule_for
 from orchestra.planning.demands import Demand, Layout, Number, bare, identity, nouns_of, sort_schema
-from orchestra.planning.objective import Objective, ordering, read
+from orchestra.planning.objective import Objective, read
 from orchestra.planning.plan import Plan
 from orchestra.protocol import Derivation, Gap, Pointer, Provenance, Source
 from orchestra.schema import (

@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ledger.types import JSON
+from orchestra.planning.asks import product_words
 from orchestra.planning.computed import Rule, metric_words
 from orchestra.planning.demands import Number
-from orchestra.planning.objective import Objective, product_words
+from orchestra.planning.objective import Objective
 from orchestra.planning.words import name_tokens, stem
 from orchestra.protocol import Derivation, Source
 from orchestra.schema import leaf_pointers

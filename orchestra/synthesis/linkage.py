@@ -16,10 +16,11 @@ from urllib.parse import urlsplit
 
 from rapidfuzz import fuzz
 
+from orchestra.planning.asks import conditions, constraints, product_words
 from orchestra.planning.computed import is_result_word
 from orchestra.planning.demands import Demand, identity
 from orchestra.planning.entities import Entity
-from orchestra.planning.objective import Objective, conditions, constraints, product_words, selecting, topic
+from orchestra.planning.objective import Objective, selecting, topic
 from orchestra.planning.vocabulary import concepts, concepts_in
 from orchestra.planning.words import contains_phrase, lexicon, name_tokens, stem, stems, tokens
 from orchestra.synthesis.evidence import Item

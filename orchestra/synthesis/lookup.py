@@ -13,9 +13,10 @@ from dataclasses import replace
 from functools import lru_cache
 
 from ledger.types import JSON
+from orchestra.planning.asks import PRODUCT, product_words
 from orchestra.planning.computed import is_price
 from orchestra.planning.demands import Demand, bare, identity
-from orchestra.planning.objective import PRODUCT, Objective, product_words
+from orchestra.planning.objective import Objective
 from orchestra.planning.words import lexicon, name_tokens, stem
 from orchestra.schema import Enum, Field, ListOf, Record, Scalar, Shape
 from orchestra.synthesis.evidence import Item

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ledger.types import JSON
+from orchestra.planning.asks import conditions
 from orchestra.planning.demands import Demand, bare, identity
 from orchestra.planning.entities import Entity
-from orchestra.planning.objective import Objective, conditions, selecting, topic
+from orchestra.planning.objective import Objective, selecting, topic
 from orchestra.planning.words import lexicon, stem, stems
 from orchestra.protocol import Source
 from orchestra.schema import Field, ListOf, Record, Scalar, is_free_text

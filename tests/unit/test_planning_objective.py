@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from orchestra.planning.asks import aspects, constraints, series_names
 from orchestra.planning.needs import needed
-from orchestra.planning.objective import aspects, constraints, read, selecting, series_names, topic
+from orchestra.planning.objective import read, selecting, topic
 from orchestra.planning.vocabulary import concepts, concepts_in, deed_verbs
 from orchestra.planning.words import content_stems, lexicon, name_tokens, stem, tokens
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from orchestra.planning import Plan, Ref, RetrievalPlanner
+from orchestra.planning.asks import conditions, product_words
 from orchestra.planning.demands import Layout, asked_fields, sort_schema
-from orchestra.planning.objective import conditions, product_words, read
+from orchestra.planning.objective import read
 from orchestra.planning.retrieval import MAX_TASKS
 from orchestra.protocol import Hint
 from orchestra.schema import TargetSchema
