@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ledger.types import RAO_PER_TAO
+from orchestra import money
+
 if TYPE_CHECKING:
     from orchestra.chain import Chain, WalletInfo
 
-RAO_PER_TAO = 10**9
 FEE_RESERVE_RAO = 1_000_000
 """What a transfer and a registration cost in fees at most, a thousandth of a TAO, kept on top of the price."""
 PLAY_MONEY_RAO = RAO_PER_TAO
@@ -253,7 +255,7 @@ def _print_wallet(info: WalletInfo) -> None:
 
 def tao(rao: int) -> str:
     """An amount for people: TAO, without zeros at the end."""
-    return f"{rao / RAO_PER_TAO:.9f}".rstrip("0").rstrip(".") + " TAO"
+    return f"{money.tao(rao)} TAO"
 
 
 if __name__ == "__main__":
