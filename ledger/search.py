@@ -31,6 +31,8 @@ CAPABILITY_SHARE = 1.3
 NAMED = 100.0
 CLAIMED_ONLY, NOT_PROMISED = 0.7, 0.9
 DEPRECATED, SILENT, NOT_CALLABLE = 0.3, 0.6, 0.3
+WORTH_SHOWING = 0.2
+"""Of the best score: what is far below it shares a word with the question and nothing else."""
 MAX_OPERATIONS = 5
 
 _FIELDS = {"name": 3.0, "aliases": 2.0, "description": 2.0, "capabilities": 1.0, "operations": 0.5}
@@ -89,7 +91,9 @@ class SearchIndex:
         best: dict[int, float] = {}
         for score, number in sorted(ranked, reverse=True):
             best.setdefault(number, score)
-        hits = (self._hit(number, score, capabilities, query.limits, tao_usd) for number, score in best.items())
+        least = WORTH_SHOWING * max(best.values(), default=0.0)
+        worth = [(number, score) for number, score in best.items() if score >= least]
+        hits = (self._hit(number, score, capabilities, query.limits, tao_usd) for number, score in worth)
         return sorted((hit for hit in hits if hit), key=lambda hit: (-hit.score, hit.entry.id))[:limit]
 
     def _weights(self, words: Iterable[str]) -> dict[str, float]:

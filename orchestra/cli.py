@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from orchestra import flags, wallet_cli
+from orchestra import flags, ledger_cli, wallet_cli
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,6 +34,7 @@ app = typer.Typer(
     epilog="Start here: `orchestra up` in one terminal, then in another\n\n"
     '`orchestra run \'Compare RunPod and Lambda on A100 price\' --schema \'{"offers": [{"name": "str"}]}\'`',
 )
+app.add_typer(ledger_cli.app)
 app.add_typer(wallet_cli.app)
 
 Gateway = Annotated[
