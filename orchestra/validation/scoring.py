@@ -61,7 +61,7 @@ def challenge_event(
     """The five components of orchestration from one audited answer; `ledger` is the view it was drawn from.
 
     Where the auditor's own failures left nothing to judge the proofs by, the event says nothing about what rests on
-    them: hash verification and completeness.
+    them: hash verification, schema compliance and completeness.
     """
     audit, response = answered.audit, answered.audit.response
     if answered.ahead:
@@ -77,14 +77,14 @@ def challenge_event(
     wasted = regret(counted_costs(response, ledger, tao_usd), route_cost(reference))
     best = mean_attainable(way.candidates[0].ref.operation for way in reference.tasks)
     values: dict[Component, float] = {
-        "hash_verification": float(audit.hash_credit(best)),
+        "hash_verification": float(audit.hash_credit(best, tasks=len(reference.tasks) * (1.0 - filled.score))),
         "schema_compliance": compliance,
         "completeness": filled.score,
         "routing": 1.0 - wasted,
         "latency": 1.0 if in_time else 0.0,
     }
     if not audit.conclusive:
-        del values["hash_verification"], values["completeness"]
+        del values["hash_verification"], values["completeness"], values["schema_compliance"]
     doubts = [each for each in audit.faults if each.outcome != "refuted"]
     unproved = [] if audit.credits else ["no call to a subnet succeeded"]
     unproved += [each.in_words() for each in doubts if each.check != "provenance"]
@@ -167,8 +167,9 @@ def schema_compliance(
     if not backed:
         return 0.0, ("no value with a source",)
     found = [each for each in schema.violations(response.standardized_data) if each.keyword not in _ABSENCE]
+    unbacked = (f"{values - backed} of {values} values have no source",) if backed < values else ()
     reasons = tuple(f"{each.pointer or '/'}: {each.message}"[:200] for each in found[:3])
-    return max(0.0, (backed - len(found)) / values), reasons
+    return max(0.0, (backed - len(found)) / values), (*unbacked, *reasons)
 
 
 def _covered(pointer: str, sourced: frozenset[str]) -> bool:
