@@ -9,6 +9,7 @@ what is silent about them. Everything is computed when the index is built: a sea
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -74,27 +75,38 @@ class SearchIndex:
         self._known_set = frozenset(self._known)
         self._by_netuid = {entry.netuid: number for number, entry in enumerate(self._entries)}
         self._by_name = _by_name(self._entries)
+        self._deprecated = [number for number, entry in enumerate(self._entries) if entry.status == "deprecated"]
+        self._claims: dict[str, list[tuple[int, float]]] = {}
+        for number, entry in enumerate(self._entries):
+            for name in entry.capabilities:
+                self._claims.setdefault(name, []).append((number, _served(entry, name)))
 
     def find(self, query: Query, *, limit: int = 10, tao_usd: Decimal | None = None) -> list[Hit]:
         """As `search`, for a question that is already parsed."""
         words = self._weights(query.words)
-        texts = self._texts.scores(words)
         capabilities = self._capabilities(query.words, words)
-        ranked: list[tuple[float, int]] = []
-        for number, entry in enumerate(self._entries):
-            score = texts.get(number, 0.0) + CAPABILITY_SHARE * _best(entry, capabilities)[1]
-            if entry.status == "deprecated":
-                score *= DEPRECATED
-            if score > 0:
-                ranked.append((score, number))
-        ranked += [(NAMED + texts.get(number, 0.0), number) for number in self._named(query)]
-        best: dict[int, float] = {}
-        for score, number in sorted(ranked, reverse=True):
-            best.setdefault(number, score)
-        least = WORTH_SHOWING * max(best.values(), default=0.0)
-        worth = [(number, score) for number, score in best.items() if score >= least]
-        hits = (self._hit(number, score, capabilities, query.limits, tao_usd) for number, score in worth)
-        return sorted((hit for hit in hits if hit), key=lambda hit: (-hit.score, hit.entry.id))[:limit]
+        scores = self._texts.scores(words)
+        for number, best in self._spoken_of(capabilities).items():
+            scores[number] = scores.get(number, 0.0) + CAPABILITY_SHARE * best
+        for number in self._deprecated:
+            if number in scores:
+                scores[number] *= DEPRECATED
+        for number in self._named(query):
+            scores[number] = NAMED + scores.get(number, 0.0)
+        least = WORTH_SHOWING * max(scores.values(), default=0.0)
+        ranked = [(-score, self._entries[number].id, number) for number, score in scores.items() if score >= least]
+        if not query.limits.any:
+            ranked = heapq.nsmallest(limit, ranked)
+        hits = (self._hit(number, -score, capabilities, query.limits, tao_usd) for score, _, number in ranked)
+        return heapq.nsmallest(limit, (hit for hit in hits if hit), key=lambda hit: (-hit.score, hit.entry.id))
+
+    def _spoken_of(self, capabilities: Mapping[str, float]) -> dict[int, float]:
+        """For every entry that claims one of the capabilities: the score of its best."""
+        found: dict[int, float] = {}
+        for name, score in capabilities.items():
+            for number, served in self._claims.get(name, ()):
+                found[number] = max(found.get(number, 0.0), score * served)
+        return found
 
     def _weights(self, words: Iterable[str]) -> dict[str, float]:
         """Words to look for: as they stand, what means the same, and for unknown ones the nearest spelling."""
@@ -136,7 +148,7 @@ class SearchIndex:
         self, number: int, score: float, capabilities: Mapping[str, float], limits: Limits, tao_usd: Decimal | None
     ) -> Hit | None:
         entry = self._entries[number]
-        best, _ = _best(entry, capabilities)
+        best = _best(entry, capabilities)
         able = sorted(
             (each for each in entry.operations if best is None or each.capability == best),
             key=lambda each: (_ROLES[each.role], each.name),
@@ -199,14 +211,10 @@ def _rarity(count: int, held: int) -> float:
     return math.log(1 + (count - held + 0.5) / (held + 0.5))
 
 
-def _best(entry: SubnetEntry, capabilities: Mapping[str, float]) -> tuple[str | None, float]:
-    """The capability of an entry that the question speaks of most, and its score."""
-    best: tuple[str | None, float] = (None, 0.0)
-    for name in entry.capabilities:
-        score = capabilities.get(name, 0.0) * _served(entry, name)
-        if score > best[1]:
-            best = (name, score)
-    return best
+def _best(entry: SubnetEntry, capabilities: Mapping[str, float]) -> str | None:
+    """The capability of an entry that the question speaks of most."""
+    spoken = [name for name in entry.capabilities if capabilities.get(name)]
+    return max(spoken, key=lambda name: capabilities[name] * _served(entry, name), default=None)
 
 
 def _served(entry: SubnetEntry, capability: str) -> float:

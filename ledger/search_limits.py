@@ -58,7 +58,8 @@ def _cost(operation: Operation, most: Decimal, currency: str, tao_usd: Decimal |
         if tao_usd is None:
             return None, f"priced in {price.currency}, and no rate was given"
         amount = amount / tao_usd if currency == "TAO" else amount * tao_usd
-    return amount <= most, f"a call costs at most {amount.normalize():f} {currency}"
+    shown = f"{amount:.9f}".rstrip("0").rstrip(".")
+    return amount <= most, f"a call costs at most {shown} {currency}"
 
 
 def _latency(operation: Operation, most_ms: int) -> tuple[bool | None, str]:

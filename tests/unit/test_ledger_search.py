@@ -62,8 +62,8 @@ def test_a_hit_says_what_to_call_and_why() -> None:
 
 
 def test_misspelt_words_are_read_as_the_nearest_known_ones() -> None:
-    assert names(search(VIEW, "plagarism chekc"))[0] == "its-ai"
-    assert names(search(VIEW, "trascribe a metting recrding"))[0] in ("chutes", "vocence")
+    assert names(search(VIEW, "plagiarsm"))[0] == "its-ai"
+    assert names(search(VIEW, "trranscribe a meetinng recordiing"))[0] in ("chutes", "vocence")
     assert search(VIEW, "qqqqqqqqq zzzzzzzz") == []
 
 
