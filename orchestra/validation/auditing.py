@@ -36,10 +36,14 @@ def fresh_seed() -> bytes:
     return secrets.token_bytes(SEED_BYTES)
 
 
+def utc_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
 @dataclass(frozen=True, slots=True)
 class Auditor:
     """Audits answers for one validator. `others` are the other validators to confirm a mismatch with; `seed` gives 32
-    bytes for every audit, from which all its chances follow.
+    bytes for every audit, from which all its chances follow; `now_ms` is UTC.
     """
 
     me: str
@@ -49,6 +53,7 @@ class Auditor:
     others: Callable[[], list[Peer]]
     tao_usd: Decimal
     seed: Callable[[], bytes] = fresh_seed
+    now_ms: Callable[[], int] = utc_ms
 
     async def judge(
         self,
@@ -69,7 +74,7 @@ class Auditor:
             request_digest=response.request_digest,
             miner=peer.hotkey,
             validator=self.me,
-            sent_ms=_now_ms() - response.elapsed_ms,
+            sent_ms=self.now_ms() - response.elapsed_ms,
             elapsed_ms=response.elapsed_ms,
         )
         ports = AuditPorts(
@@ -78,7 +83,7 @@ class Auditor:
             is_registered=self._is_registered,
             replay=self.replay,
             confirm=self._confirm,
-            now_ms=_now_ms,
+            now_ms=self.now_ms,
         )
         policy = AuditPolicy(
             seed=self.seed(),
@@ -126,7 +131,3 @@ class _Miner:
             return await self.peer.evidence(request)
         except PeerFailed as error:
             raise EvidenceUnavailable(str(error)) from error
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
