@@ -608,6 +608,56 @@ def content_with(step: int, body: bytes) -> dict[tuple[str, str], bytes]:
     return {**CONTENT, (f"{made.entry}/{made.operation}", made.request.decode()): body}
 
 
+class FailingFor(TableSubnets):
+    """Subnets of which the auditor cannot use one operation, for want of a key."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(make_ledger())
+        self.name = name
+
+    async def call(self, ref: OperationRef, query: Mapping[str, Any], *, tag: str, timeout_s: float) -> Answer:
+        if ref.name == self.name:
+            raise CallFailed(StepError(kind="auth"))
+        return await super().call(ref, query, tag=tag, timeout_s=timeout_s)
+
+
 def down() -> TableSubnets:
     """Subnets that the auditor cannot reach."""
     return TableSubnets(make_ledger(), down=True)
+
+
+async def of_older_ledger(**ledger_changes: dict[str, Any]) -> Audit:
+    """An honest answer under a Ledger with other terms for step 3 than the newer one that the challenge names."""
+    older = make_ledger(**(ledger_changes or {"web_extract": {"determinism": "stable"}}))
+    newer = LedgerView([*older.entries.values(), make_ledger().entries["desearch"]])
+    story = make_story()
+    story.ledger, story.synapse = older, make_synapse(newer)
+    return await audit_story(story, ledgers=KnownLedgers([older, newer]))
+
+
+def many(number: int, *, forged: int | None = None, copies: int = 1) -> tuple[Story, TableSubnets]:
+    """`number` different true pages, each made `copies` times and carrying one value; page `forged` is invented."""
+    ledger = make_ledger()
+    queries = [{"url": f"https://pages.example/{page}"} for page in range(number)]
+    bodies = [canonical({"data": [{"name": f"offer {page}"}]}) for page in range(number)]
+    content = {("desearch/web_extract", canonical(queries[page]).decode()): bodies[page] for page in range(number)}
+    told = [b'{"data":[{"name":"invented"}]}' if page == forged else body for page, body in enumerate(bodies)]
+    calls = [(page, copy) for page in range(number) for copy in range(copies)]
+    attempts = [
+        attempt(at, ledger, "desearch/web_extract", queries[page], body=told[page], cost=0)
+        for at, (page, _) in enumerate(calls, 1)
+    ]
+    names = ["invented" if page == forged else f"offer {page}" for page in range(number)]
+    provenance: dict[str, tuple[Source, ...] | Derivation] = {
+        f"/offers/{page}/name": (Source(step=1 + page * copies, pointer="/data/0/name"),) for page in range(number)
+    }
+    objective = "Compare " + " ".join(query["url"] for query in queries)
+    synapse = make_synapse(ledger, objective=objective[:4000], target_schema={"offers": [{"name": "str"}]})
+    story = Story(ledger, synapse, attempts, {"offers": [{"name": name} for name in names]}, provenance)
+    return story, TableSubnets(ledger, content)
+
+
+async def audit_many(number: int, *, seed: bytes = SEED, replays: int = 4, **shape: Any) -> Audit:
+    story, subnets = many(number, **shape)
+    policy = AuditPolicy(seed=seed, replays=replays)
+    return await audit_story(story, policy=policy, replay=subnets, confirm=subnets.confirm)

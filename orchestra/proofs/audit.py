@@ -13,7 +13,8 @@ from decimal import Decimal
 from ledger.canonical import sha256
 from ledger.types import Verify
 from orchestra.proofs.codes import Code
-from orchestra.proofs.credit import credit
+from orchestra.proofs.contracts import check_contracts
+from orchestra.proofs.credit import SPOILED, credit
 from orchestra.proofs.dataflow import check_dataflow
 from orchestra.proofs.disclosure import EvidenceSource, disclose, steps_of
 from orchestra.proofs.findings import Audit, Finding, is_refuted
@@ -72,10 +73,11 @@ async def _deeper(
     policy: AuditPolicy,
 ) -> Audit:
     view = structure.view
+    contracts = tuple(check_contracts(response, view, ports.ledgers.at(issued.synapse.ledger_version)))
     disclosed = await disclose(
         response, view, evidence, beyond=policy.beyond, seed=policy.seed, timeout_s=policy.timeout_s
     )
-    findings = [*structure.findings, *disclosed.findings]
+    findings = [*structure.findings, *contracts, *disclosed.findings]
     findings += check_dataflow(issued.synapse, response, disclosed.cited, disclosed.outputs)
     schema = TargetSchema.parse(issued.synapse.target_schema)
     provenance, sourced = check_provenance(schema, response, disclosed.outputs)
@@ -87,10 +89,9 @@ async def _deeper(
             policy.replays, policy.replay_budget, policy.seed, policy.timeout_s, policy.tao_usd, policy.unpriced
         )
         replays = Replays(issued, ports.replay, ports.confirm, ports.now_ms, terms)
-        findings += await replays.check(response, view, disclosed, _steps_with(findings, Code.RECEIPT_VALID))
-    doubtful = _steps_with(
-        findings, Code.REPLAY_REFUSED, Code.REPLAY_MISMATCH_UNCONFIRMED, Code.REPLAY_MISMATCH_CONFIRMED
-    )
+        settled = _steps_with(findings, Code.RECEIPT_VALID, Code.QUERY_SCHEMA_MISMATCH, Code.OPERATION_SUPERSEDED)
+        findings += await replays.check(response, view, disclosed, settled)
+    doubtful = _doubtful(findings)
     findings.append(Finding(Code.ANCHOR_NOT_REQUIRED))
     return Audit(
         challenge_id=issued.synapse.challenge_id,
@@ -98,10 +99,16 @@ async def _deeper(
         validator=issued.validator,
         document=sha256(raw),
         findings=tuple(findings),
-        credits=credit(response, view, disclosed, findings),
+        credits=credit(response, view, findings),
         sourced=frozenset(pointer for pointer in sourced if not doubtful & steps_of(response.provenance[pointer])),
         response=response,
     )
+
+
+def _doubtful(findings: Iterable[Finding]) -> frozenset[int]:
+    """Steps that nothing may rest on. Content that a replay confirms is true although its receipt is missing."""
+    unreceipted = _steps_with(findings, Code.RECEIPT_MISSING) - _steps_with(findings, Code.REPLAY_MATCHES)
+    return _steps_with(findings, *SPOILED) | unreceipted
 
 
 def _steps_with(findings: Iterable[Finding], *codes: Code) -> frozenset[int]:

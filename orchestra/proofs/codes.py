@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Literal
 
 Outcome = Literal["verified", "unverifiable", "refuted"]
-Check = Literal["structure", "evidence", "output", "dataflow", "provenance", "receipt", "replay", "anchor"]
+Check = Literal["structure", "contract", "evidence", "output", "dataflow", "provenance", "receipt", "replay", "anchor"]
 
 
 class Code(str, Enum):  # noqa: UP042 - StrEnum cannot carry the rest of the row
@@ -30,6 +30,7 @@ class Code(str, Enum):  # noqa: UP042 - StrEnum cannot carry the rest of the row
     # structure: can it be read?
     TOO_LARGE = "too_large", "structure", "unverifiable", "the answer exceeds the size limit"
     TOO_DEEP = "too_deep", "structure", "unverifiable", "the answer nests deeper than 64 levels"
+    TOO_MANY_VALUES = "too_many_values", "structure", "unverifiable", "the answer holds more than 200,000 values"
     DUPLICATE_KEY = "duplicate_key", "structure", "unverifiable", "an object names a key twice"
     BAD_NUMBER = "bad_number", "structure", "unverifiable", "a number that JSON peers would read differently"
     BAD_TEXT = "bad_text", "structure", "unverifiable", "not UTF-8, or a lone surrogate"
@@ -101,6 +102,25 @@ class Code(str, Enum):  # noqa: UP042 - StrEnum cannot carry the rest of the row
     )
     ROOT_MISMATCH = "root_mismatch", "structure", "refuted", "the leaves do not hash to the root"
     SIGNATURE_INVALID = "signature_invalid", "structure", "refuted", "the miner did not sign this document"
+    OVER_MAX_COST = (
+        "over_max_cost",
+        "structure",
+        "unverifiable",
+        "total_cost is more than the challenge's max_cost",
+    )
+    # contract: is it a call that the Ledger allows?
+    QUERY_SCHEMA_MISMATCH = (
+        "query_schema_mismatch",
+        "contract",
+        "unverifiable",
+        "the query of a successful step does not fit the Ledger's input_schema",
+    )
+    OPERATION_SUPERSEDED = (
+        "operation_superseded",
+        "contract",
+        "unverifiable",
+        "the Ledger of the challenge has another contract for it than the older one of the answer",
+    )
     # evidence
     REVEALED = "revealed", "evidence", "verified", "the revealed bytes hash to the leaf"
     EVIDENCE_UNAVAILABLE = "evidence_unavailable", "evidence", "unverifiable", "the evidence could not be fetched"
@@ -206,7 +226,13 @@ class Code(str, Enum):  # noqa: UP042 - StrEnum cannot carry the rest of the row
         "receipt_unregistered",
         "receipt",
         "unverifiable",
-        "the receipt key is not, or not known to be, registered on the netuid",
+        "the receipt key is not registered on the netuid",
+    )
+    REGISTRY_UNREADABLE = (
+        "registry_unreadable",
+        "receipt",
+        "unverifiable",
+        "the auditor cannot read now who is registered on the netuid",
     )
     RECEIPT_OUT_OF_WINDOW = (
         "receipt_out_of_window",
@@ -225,7 +251,18 @@ class Code(str, Enum):  # noqa: UP042 - StrEnum cannot carry the rest of the row
     # replay
     REPLAY_MATCHES = "replay_matches", "replay", "verified", "the subnet gives the same content to the auditor"
     NOT_REPLAYABLE = "not_replayable", "replay", "unverifiable", "not exact, not safe to retry, sensitive or too dear"
-    REPLAY_TOO_LATE = "replay_too_late", "replay", "unverifiable", "the stability window has passed"
+    REPLAY_TOO_LATE = (
+        "replay_too_late",
+        "replay",
+        "unverifiable",
+        "the stability window has passed, or the content changed with the window that ended meanwhile",
+    )
+    REPLAY_BEYOND_TRUST = (
+        "replay_beyond_trust",
+        "replay",
+        "unverifiable",
+        "more different calls than an auditor takes on trust beside those that it repeats",
+    )
     REPLAY_FAILED = "replay_failed", "replay", "unverifiable", "the auditor's own call failed"
     REPLAY_REFUSED = (
         "replay_refused",

@@ -1,4 +1,4 @@
-"""The third check: is a step's query made of what it says it depends on?
+"""The fourth check: is a step's query made of what it says it depends on?
 
 Read off the evidence, not off `depends_on` alone. Every URL in a query must stand in the challenge or in an output of a
 subnet that the step (transitively) depends on; a step that depends on others and asks for no URL must contain something

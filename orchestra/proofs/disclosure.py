@@ -1,4 +1,4 @@
-"""The second check: the raw bytes behind the steps, fetched from the miner, held against the leaves, and mapped again.
+"""The third check: the raw bytes behind the steps, fetched from the miner, held against the leaves, and mapped again.
 
 Asked for are the steps that the result cites, the steps that those depend on, and a few others drawn by a seed that
 the miner does not know. A pointer resolves in what the bytes map to by the Ledger, not in what the miner says of them.
@@ -14,8 +14,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from ledger.canonical import StrictJSONError, canonical, parse_strict, sha256
-from ledger.types import JSON
+from ledger.canonical import StrictJSONError, canonical, digest, parse_strict, sha256
+from ledger.types import JSON, Hash
 from ledger.view import LedgerView, OperationRef
 from orchestra.proofs.codes import Code
 from orchestra.proofs.findings import Finding
@@ -71,6 +71,11 @@ def steps_of(origin: tuple[Source, ...] | Derivation) -> frozenset[int]:
     """The steps that one provenance entry cites."""
     sources = sources_of(origin) if isinstance(origin, Derivation) else origin
     return frozenset(source.step for source in sources)
+
+
+def call_key(step: TaskStep) -> Hash:
+    """One for all steps that make the same call: entry, operation and query."""
+    return digest([step.entry, step.operation, step.query])
 
 
 def behind(response: OrchestraResponse, steps: Iterable[int]) -> frozenset[int]:

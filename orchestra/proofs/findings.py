@@ -87,26 +87,42 @@ class Audit:
 
     @property
     def conclusive(self) -> bool:
-        """False when the auditor's own failures left nothing to judge by: the answer should then not be scored for
-        hash verification at all.
+        """False when a failure of the auditor's own left open whether a call that the result rests on is true: the
+        answer should then be scored neither for hash verification nor for what rests on sources.
         """
-        return self.response is None or self.refuted or not self.credits or self._attainable() > 0
+        if self.response is None or self.refuted or not self.credits:
+            return True
+        grades = {credit.grade for credit in self.credits}
+        unheld = "trusted" in grades and not grades & {
+            "replay",
+            "none",
+        }  # trust is for the neighbours of what was checked
+        return "failed" not in grades and not unheld
 
-    def hash_credit(self, reference: int | None = None) -> Fraction:
-        """Credit earned over credit attainable, in [0, 1].
+    @property
+    def over_budget(self) -> bool:
+        """Does the answer claim a higher cost than its challenge allows? That is neither to be scored nor paid."""
+        return any(finding.code is Code.OVER_MAX_COST for finding in self.findings)
+
+    def hash_credit(self, reference: int | None = None, *, tasks: float = 0) -> Fraction:
+        """Credit earned over credit attainable, in [0, 1], over the different calls that the result rests on.
 
         `reference` is the mean attainable credit per external step of the validator's own plan, in thousandths; without
-        it the answer's own steps are the yardstick. An answer that is refuted, unreadable or without any external step
-        earns 0.
+        it the answer's own calls are the yardstick. `tasks` is how many external tasks of that plan the answer has to
+        show for: an answer that rests on fewer calls earns that much less. A caller who takes the plan's number times
+        the share of the result that is missing asks nothing more of a better plan that fills the result with fewer
+        calls, and leaves an answer that hardly tried hardly any credit. An answer that is refuted, unreadable or rests
+        on no external step earns 0.
         """
         if self.refuted or not self.credits:
             return Fraction(0)
         counted = [credit for credit in self.credits if credit.attainable]
-        attainable = max(self._attainable(), (reference or 0) * len(counted))
-        return Fraction(sum(credit.earned for credit in counted), attainable) if attainable else Fraction(0)
-
-    def _attainable(self) -> int:
-        return sum(credit.attainable for credit in self.credits)
+        own = sum(credit.attainable for credit in counted)
+        attainable = max(own, (reference or 0) * len(counted))
+        if not attainable:
+            return Fraction(0)
+        share = min(Fraction(1), Fraction(len(self.credits)) / Fraction(tasks)) if tasks else Fraction(1)
+        return Fraction(sum(credit.earned for credit in counted), attainable) * share
 
     @property
     def faults(self) -> tuple[Finding, ...]:

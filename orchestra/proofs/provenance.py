@@ -1,4 +1,4 @@
-"""The fourth check: does every value of the result stand where its provenance says, or follow from what stands there?
+"""The fifth check: does every value of the result stand where its provenance says, or follow from what stands there?
 
 Support and derivation are the synthesiser's own functions, so an honest miner passes by construction. A citation that
 the revealed bytes contradict is a lie under the miner's signature and refutes; a value without a usable citation only

@@ -1,7 +1,8 @@
-"""The fifth check: the provider's own word on a call, where the Ledger says that it gives one.
+"""The sixth check: the provider's own word on a call, where the Ledger says that it gives one.
 
 A receipt that does not hold refutes, because the miner passed it on as if it did. A missing one earns nothing. What the
-miner cannot help (the key's registration, the provider's clock) is unverifiable and leaves the step to replay.
+miner cannot help (the key's registration, the provider's clock) is unverifiable and leaves the step to replay. A chain
+that cannot be read is the auditor's own failure.
 """
 
 from __future__ import annotations
@@ -58,8 +59,9 @@ class Receipts:
             return Code.RECEIPT_REQUEST_MISMATCH
         if not self._signed(step, receipt, ref):
             return Code.RECEIPT_INVALID
-        if not await self._registered(ref.entry.netuid, receipt.key):
-            return Code.RECEIPT_UNREGISTERED
+        registered = await self._registered(ref.entry.netuid, receipt.key)
+        if not registered:
+            return Code.REGISTRY_UNREADABLE if registered is None else Code.RECEIPT_UNREGISTERED
         since, until = self.issued.sent_ms, self.issued.sent_ms + self.issued.elapsed_ms
         in_time = since - CLOCK_SLACK_MS <= receipt.time_ms <= until + CLOCK_SLACK_MS
         return Code.RECEIPT_VALID if in_time else Code.RECEIPT_OUT_OF_WINDOW
@@ -76,9 +78,9 @@ class Receipts:
         )
         return self.verify(receipt.key, payload, bytes.fromhex(receipt.signature[2:]))
 
-    async def _registered(self, netuid: int, hotkey: str) -> bool:
+    async def _registered(self, netuid: int, hotkey: str) -> bool | None:
         try:
             async with asyncio.timeout(self.timeout_s):
-                return await self.is_registered(netuid, hotkey) is True
+                return await self.is_registered(netuid, hotkey)
         except TimeoutError:
-            return False
+            return None

@@ -151,6 +151,8 @@ def _summed(response: OrchestraResponse, issued: Issued) -> Iterator[Finding]:
     steps, total = response.task_pipeline, response.total_latency_ms
     if response.total_cost != sum(step.cost for step in steps):
         yield Finding(Code.TOTAL_COST_MISMATCH)
+    if response.total_cost > issued.synapse.max_cost:
+        yield Finding(Code.OVER_MAX_COST)
     finished: dict[int, int] = {}
     for step in steps:
         began = max((finished.get(earlier, 0) for earlier in step.depends_on), default=0)

@@ -251,7 +251,7 @@ async def test_a_providers_clock_may_differ_a_little(time_ms: int) -> None:
 
 async def test_when_the_chain_cannot_be_read_the_step_is_left_to_replay() -> None:
     found = await kit.audit_story(kit.make_story(), is_registered=kit.Registry(readable=False))
-    assert kit.codes(found) == {("receipt_unregistered", 5, None)}
+    assert kit.codes(found) == {("registry_unreadable", 5, None)}
     assert found.hash_credit() == 1
 
 
@@ -336,6 +336,119 @@ async def test_replays_stay_within_number_and_budget_and_leave_receipted_steps_a
     assert len(cheap.calls) == 2
 
 
+# contracts -----------------------------------------------------------------------------------------------------------
+
+
+async def test_nothing_rests_on_a_query_that_the_operation_does_not_take() -> None:
+    """The auditor could not repeat such a call; its failure to is no shelter for invented prices."""
+    strict = {"type": "object", "required": ["url"], "properties": {"url": {"type": "string"}}}
+    story = kit.make_story(web_extract={"input_schema": strict})
+    kit.invent(story)
+    story.change(3, query={"uri": "RunPod pricing"})
+    subnets = kit.TableSubnets(story.ledger)
+    found = await kit.audit_story(story, replay=subnets)
+    assert ("query_schema_mismatch", 3, None) in kit.codes(found)
+    assert "desearch/web_extract" not in subnets.calls
+    assert next(credit for credit in found.credits if credit.step == 3).earned == 0
+    assert not found.sourced_pointers & {"/offers/0/name", "/offers/0/price", "/cheapest"}
+    assert found.conclusive
+
+
+async def test_an_older_ledger_is_no_way_around_what_the_challenges_ledger_demands() -> None:
+    found = await kit.of_older_ledger(web_extract={"determinism": "volatile"})
+    assert kit.codes(found) == {("operation_superseded", 3, None)}
+    assert next(credit for credit in found.credits if credit.step == 3).earned == 0
+    assert "/offers/0/price" not in found.sourced_pointers
+    assert not found.refuted
+
+
+async def test_an_older_ledger_with_the_same_contract_costs_nothing() -> None:
+    found = await kit.of_older_ledger(web_extract={"notes": "other words", "cache_ttl_s": 9})
+    assert not kit.codes(found)
+    assert found.hash_credit() == 1
+
+
+async def test_a_claim_over_the_challenges_max_cost_is_told() -> None:
+    found = await kit.of_story(lambda story: story.change(1, cost=10**9 - 599_999))
+    assert found.over_budget
+    assert kit.codes(found) == {("over_max_cost", None, None)}
+    assert not (await kit.of_story(lambda story: story.change(1, cost=10**9 - 600_000))).over_budget
+
+
+# drawing -------------------------------------------------------------------------------------------------------------
+
+
+async def test_copies_of_a_call_are_one_call() -> None:
+    found = await kit.audit_many(2, copies=20)
+    assert [(each.grade, each.attainable) for each in found.credits] == [("replay", 1000)] * 2
+    seeds = [bytes([seed]) * 32 for seed in range(12)]
+    forged = [await kit.audit_many(2, copies=50, forged=1, seed=seed, replays=2) for seed in seeds]
+    assert all(each.refuted for each in forged)
+
+
+async def test_an_invented_copy_among_true_copies_of_the_same_call_is_found() -> None:
+    story, subnets = kit.many(1, copies=9)
+    story.change(7, response=b'{"data":[{"name":"invented"}]}')
+    found = await kit.audit_story(story, replay=subnets, confirm=subnets.confirm, policy=replace(kit.POLICY, beyond=9))
+    assert ("replay_mismatch_confirmed", 7, None) in kit.codes(found)
+    assert subnets.calls == ["desearch/web_extract"]
+
+
+@pytest.mark.parametrize("number", [1, 4, 5, 13, 16])
+async def test_an_honest_miner_loses_nothing_by_what_was_not_drawn(number: int) -> None:
+    found = await kit.audit_many(number)
+    assert not kit.codes(found)
+    assert (found.hash_credit(1000), found.conclusive) == (1, True)
+    assert len(found.sourced_pointers) == number
+
+
+async def test_more_calls_than_are_taken_on_trust_earn_nothing_and_source_nothing() -> None:
+    found = await kit.audit_many(40)
+    assert found.hash_credit() == pytest.approx(4 / 28)
+    assert len(found.sourced_pointers) == 16
+    assert found.conclusive
+
+
+async def test_the_calls_that_values_cite_are_drawn_first_and_those_with_more_values_sooner() -> None:
+    story, subnets = kit.many(8)
+    for row in range(8, 12):
+        story.data["offers"].append({"name": "offer 0"})
+        kit.cite(f"/offers/{row}/name", (1, "/data/0/name"))(story)
+    drawn = 0
+    for seed in range(60):
+        policy = replace(kit.POLICY, seed=bytes([seed]) * 32, replays=1)
+        found = await kit.audit_story(story, replay=subnets, policy=policy)
+        drawn += ("replay", 1) in {(each.grade, each.step) for each in found.credits}
+    assert 12 <= drawn <= 36  # 4 tickets of 11; one of 8 without weights, all with the heaviest always
+
+
+async def test_content_that_changed_with_the_window_between_call_and_replay_refutes_nobody() -> None:
+    """A daily figure, asked for a moment before midnight and audited a moment after it."""
+    story = kit.make_story(web_extract={"stability_s": 86_400})
+    midnight = -(-kit.SENT_MS // 86_400_000) * 86_400_000
+    issued = kit.make_issued(story.synapse, sent_ms=midnight - 100)
+    story.change(
+        5,
+        receipt=kit.receipt(
+            story.attempts[4].query,
+            kit.body_of("atlas/search", story.attempts[4].query),
+            tag=story.synapse.tag,
+            time_ms=midnight,
+        ),
+    )
+    tomorrow = kit.TableSubnets(story.ledger, kit.content_with(3, b'{"data":[{"name":"RunPod","price":2.05}]}'))
+    world = {"issued": issued, "replay": tomorrow, "confirm": tomorrow.confirm}
+    after = await kit.audit_story(story, **world, now_ms=lambda: midnight + 200)
+    assert kit.codes(after) == {("replay_too_late", 3, None)}
+    assert not after.conclusive
+    before = await kit.audit_story(
+        story,
+        **(world | {"issued": kit.make_issued(story.synapse, sent_ms=midnight - 8_000)}),
+        now_ms=lambda: midnight - 6_000,
+    )
+    assert before.refuted
+
+
 # credit --------------------------------------------------------------------------------------------------------------
 
 
@@ -348,6 +461,45 @@ async def test_a_result_that_needs_subnets_and_asked_none_earns_nothing() -> Non
     found = await kit.of_story(alone)
     assert not kit.codes(found)
     assert (found.hash_credit(), found.conclusive) == (0, True)
+
+
+async def test_a_result_that_cites_nothing_it_has_rests_on_nothing() -> None:
+    for provenance in ({}, {"/nowhere": (Source(step=1, pointer="/results/0/title"),)}):
+        story = kit.make_story()
+        story.provenance = dict(provenance)
+        found = await kit.audit_story(story)
+        assert (found.credits, found.hash_credit(), found.conclusive) == ((), 0, True)
+
+
+async def test_fewer_calls_than_the_plan_needs_for_what_is_missing_earn_that_much_less() -> None:
+    found = await kit.audit_many(2)
+    assert found.hash_credit(1000, tasks=1.5) == 1
+    assert found.hash_credit(1000, tasks=8) == pytest.approx(2 / 8)
+    assert (await kit.audit_many(13)).hash_credit(1000, tasks=13) == 1  # what was not drawn is there all the same
+
+
+async def test_what_the_auditor_could_not_repeat_leaves_the_audit_open() -> None:
+    """An invented price in the one step whose call fails for the auditor must not ride on the true ones beside it."""
+    found = await kit.of_story(kit.invent, replay=kit.FailingFor("desearch/web_extract"))
+    assert [each.grade for each in found.credits if each.step == 3] == ["failed"]
+    assert not found.conclusive
+
+
+async def test_without_any_replay_nothing_is_taken_on_trust_for_a_score() -> None:
+    found = await kit.audit_story(kit.make_story(), policy=replace(kit.POLICY, replays=0))
+    assert not found.conclusive
+    assert "/offers/0/price" in found.sourced_pointers
+
+
+async def test_an_invented_volatile_answer_earns_three_tenths() -> None:
+    told = b'{"choices":[{"message":{"content":"A planet of GPUs."}}]}'
+    story = kit.make_story()
+    story.change(6, response=told)
+    story.data, story.provenance = {"summary": "A planet of GPUs."}, {"/summary": (Source(step=6, pointer="/text"),)}
+    story.attempts = [replace(story.attempts[5], step=1, depends_on=())]
+    kit.cite("/summary", (1, "/text"))(story)
+    found = await kit.audit_story(story)
+    assert (float(found.hash_credit(1000)), found.sourced_pointers) == (0.3, {"/summary"})
 
 
 async def test_unrevealed_steps_earn_nothing_of_what_they_could() -> None:

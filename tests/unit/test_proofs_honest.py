@@ -68,8 +68,7 @@ async def answered(case: Case, world: World) -> tuple[kit.Story, Audit]:
 async def test_an_honest_answer_is_verified_in_full(case: Case) -> None:
     story, found = await answered(case, World())
     assert not kit.codes(found), found.reasons()
-    asked = any(attempt.ok and attempt.subnet != "local" for attempt in story.attempts)
-    assert found.hash_credit() == (1 if asked else 0)
+    assert found.hash_credit() == (1 if story.provenance else 0)
     assert found.conclusive
     assert found.sourced_pointers == frozenset(story.provenance)
     schema = TargetSchema.parse(case.schema)
