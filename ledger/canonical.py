@@ -21,18 +21,23 @@ from ledger.types import JSON, Hash
 MAX_DEPTH = 64
 MAX_SAFE_INTEGER = 2**53 - 1
 DEFAULT_MAX_BYTES = 1 << 20
+DEFAULT_MAX_VALUES = 200_000
+"""So many values a document may hold. An empty list takes 3 bytes on the wire and 60 in memory, and a second for every
+million of them."""
 
 HASH_PATTERN = r"^0x[0-9a-f]{64}$"
 _HASH = re.compile(HASH_PATTERN)
-# Everything up to and with the next bracket outside a string, or to the end. It matches at any place, and possessively;
-# an unfinished string runs to the end: linear whatever is thrown at it.
-_TO_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+(?:"|\\?\Z))*+([\[\]{}]?)', re.DOTALL)
+# Everything up to and with the next mark (a bracket; in the second, a comma too) outside a string, or to the end. They
+# match at any place, and possessively; an unfinished string runs to the end: linear whatever is thrown at them.
+_STRING = rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'
+_TO_BRACKET = re.compile(rb'(?:[^"\[\]{}]++|' + _STRING + rb")*+([\[\]{}]?)", re.DOTALL)
+_TO_MARK = re.compile(rb'(?:[^"\[\]{},]++|' + _STRING + rb")*+([\[\]{},]?)", re.DOTALL)
 
 
 class StrictJSONError(ValueError):
     """A document that strict JSON refuses.
 
-    `code` is stable: too_large, too_deep, duplicate_key, bad_number, bad_text, malformed.
+    `code` is stable: too_large, too_deep, too_many_values, duplicate_key, bad_number, bad_text, malformed.
     """
 
     def __init__(self, code: str, detail: str) -> None:
@@ -41,16 +46,23 @@ class StrictJSONError(ValueError):
         self.detail = detail
 
 
-def parse_strict(raw: bytes, *, max_bytes: int = DEFAULT_MAX_BYTES, max_depth: int = MAX_DEPTH) -> JSON:
-    """Parse one JSON document, cheapest refusal first: size, depth (a scan without building anything), then content.
+def parse_strict(
+    raw: bytes,
+    *,
+    max_bytes: int = DEFAULT_MAX_BYTES,
+    max_depth: int = MAX_DEPTH,
+    max_values: int = DEFAULT_MAX_VALUES,
+) -> JSON:
+    """Parse one JSON document, cheapest refusal first: size, depth and number of values (a scan without building
+    anything), then content. Values are counted as opening brackets and commas.
 
     Raises:
-        StrictJSONError: over `max_bytes` or `max_depth`; not UTF-8; a lone surrogate; a duplicate key; NaN or an
-            infinity; an integer beyond 2^53 - 1; or anything that is not JSON.
+        StrictJSONError: over `max_bytes`, `max_depth` or `max_values`; not UTF-8; a lone surrogate; a duplicate key;
+            NaN or an infinity; an integer beyond 2^53 - 1; or anything that is not JSON.
     """
     if len(raw) > max_bytes:
         raise StrictJSONError("too_large", f"{len(raw)} bytes, at most {max_bytes}")
-    _check_depth(raw, max_depth)
+    _check_shape(raw, max_depth, max_values)
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -72,16 +84,23 @@ def parse_strict(raw: bytes, *, max_bytes: int = DEFAULT_MAX_BYTES, max_depth: i
     return value
 
 
-def _check_depth(raw: bytes, max_depth: int) -> None:
-    depth = 0
-    for piece in _TO_BRACKET.finditer(raw):
-        bracket = piece[1]
-        if bracket == b"[" or bracket == b"{":
+def _check_shape(raw: bytes, max_depth: int, max_values: int) -> None:
+    opened = raw.count(b"[") + raw.count(b"{")
+    crowded = opened + raw.count(b",") > max_values  # counted with what stands in strings: then look closer
+    depth = values = 0
+    for piece in (_TO_MARK if crowded else _TO_BRACKET).finditer(raw):
+        mark = piece[1]
+        if mark == b"[" or mark == b"{":
             depth += 1
+            values += 1
             if depth > max_depth:
                 raise StrictJSONError("too_deep", f"nested deeper than {max_depth}")
-        elif bracket:
+        elif mark == b",":
+            values += 1
+        elif mark:
             depth -= 1
+        if values > max_values:
+            raise StrictJSONError("too_many_values", f"more than {max_values} values")
 
 
 def _object(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:

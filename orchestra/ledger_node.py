@@ -158,7 +158,7 @@ def read_seed(raw: bytes) -> tuple[SubnetEntry, ...]:
     Raises:
         ValueError: not strict JSON, not a list, or an entry that is not valid (the message names its place).
     """
-    entries: JSON = parse_strict(raw, max_bytes=64 << 20)
+    entries: JSON = parse_strict(raw, max_bytes=64 << 20, max_values=10_000_000)
     if not isinstance(entries, list):
         raise ValueError("a Ledger seed is a JSON list of entries")
     return tuple(SubnetEntry.model_validate(each) for each in entries)

@@ -88,6 +88,7 @@ JSON_MALFORMED = _problem("json_malformed", 400, "The body is not JSON.")
 BODY_PROBLEMS = {
     "too_large": _problem("json_too_large", 413, "The JSON document is over the limit."),
     "too_deep": _problem("json_too_deep", 400, "The JSON document is nested too deep."),
+    "too_many_values": _problem("json_too_many_values", 413, "The JSON document holds too many values."),
     "duplicate_key": _problem("json_duplicate_key", 400, "A JSON object names a key twice."),
     "bad_number": _problem("json_bad_number", 400, "A JSON number is not exact: write large integers as strings."),
     "bad_text": _problem("json_bad_text", 400, "The JSON text is not valid UTF-8."),

@@ -62,6 +62,25 @@ def test_hostile_bytes_give_a_value_or_a_coded_refusal(raw: bytes) -> None:
         assert code in {"too_large", "too_deep", "duplicate_key", "bad_number", "bad_text", "malformed"}
 
 
+@given(documents, st.integers(0, 12))
+def test_a_document_is_refused_for_its_values_and_not_for_what_its_texts_say(document: Any, bound: int) -> None:
+    raw = c.canonical(document)
+    held = _marks(document)
+    if held <= bound:
+        assert c.canonical(c.parse_strict(raw, max_values=bound)) == raw
+    else:
+        with pytest.raises(c.StrictJSONError, match="too_many_values"):
+            c.parse_strict(raw, max_values=bound)
+
+
+def _marks(value: Any) -> int:
+    """Opening brackets and commas."""
+    if not isinstance(value, dict | list):
+        return 0
+    items: list[Any] = list(value.values()) if isinstance(value, dict) else value
+    return max(1, len(items)) + sum(map(_marks, items))
+
+
 def _read(raw: bytes) -> tuple[str | None, Any]:
     try:
         return None, c.parse_strict(raw, max_depth=8)

@@ -139,6 +139,22 @@ def test_ambiguous_documents_are_refused(raw: bytes, code: str) -> None:
     assert refused.value.code == code
 
 
+@pytest.mark.parametrize("item", [b"[]", b"{}", b'{"a":1}', b"0", b'""'])
+def test_too_many_values_are_refused_before_one_is_built(item: bytes) -> None:
+    raw = b"[" + (item + b",") * c.DEFAULT_MAX_VALUES + b"unbuilt"
+    with pytest.raises(c.StrictJSONError, match="too_many_values"):
+        c.parse_strict(raw)
+    with pytest.raises(c.StrictJSONError, match="malformed"):
+        c.parse_strict(raw, max_values=3 * c.DEFAULT_MAX_VALUES)
+
+
+def test_as_many_values_as_allowed_and_any_number_of_commas_in_a_text() -> None:
+    assert c.parse_strict(b"[1,[],{}]", max_values=5) == [1, [], {}]
+    with pytest.raises(c.StrictJSONError, match="too_many_values"):
+        c.parse_strict(b"[1,[],{}]", max_values=4)
+    assert c.parse_strict(b'["' + b",[{" * 100_000 + b'"]', max_values=1) == [",[{" * 100_000]
+
+
 def test_a_document_over_the_size_is_refused_before_it_is_looked_at() -> None:
     with pytest.raises(c.StrictJSONError) as refused:
         c.parse_strict(b"\xff" * 11, max_bytes=10)
