@@ -31,7 +31,6 @@ class Code(str, Enum):  # noqa: UP042 - StrEnum cannot carry the rest of the row
     TOO_LARGE = "too_large", "structure", "unverifiable", "the answer exceeds the size limit"
     TOO_DEEP = "too_deep", "structure", "unverifiable", "the answer nests deeper than 64 levels"
     TOO_MANY_VALUES = "too_many_values", "structure", "unverifiable", "the answer holds more than 200,000 values"
-    TOO_MANY_VALUES = "too_many_values", "structure", "unverifiable", "the answer holds more than 200,000 values"
     DUPLICATE_KEY = "duplicate_key", "structure", "unverifiable", "an object names a key twice"
     BAD_NUMBER = "bad_number", "structure", "unverifiable", "a number that JSON peers would read differently"
     BAD_TEXT = "bad_text", "structure", "unverifiable", "not UTF-8, or a lone surrogate"

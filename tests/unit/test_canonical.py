@@ -143,9 +143,9 @@ def test_ambiguous_documents_are_refused(raw: bytes, code: str) -> None:
 def test_too_many_values_are_refused_before_one_is_built(item: bytes) -> None:
     raw = b"[" + (item + b",") * c.DEFAULT_MAX_VALUES + b"unbuilt"
     with pytest.raises(c.StrictJSONError, match="too_many_values"):
-        c.parse_strict(raw)
+        c.parse_strict(raw, max_bytes=len(raw))
     with pytest.raises(c.StrictJSONError, match="malformed"):
-        c.parse_strict(raw, max_values=3 * c.DEFAULT_MAX_VALUES)
+        c.parse_strict(raw, max_bytes=len(raw), max_values=3 * c.DEFAULT_MAX_VALUES)
 
 
 def test_as_many_values_as_allowed_and_any_number_of_commas_in_a_text() -> None:
