@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 
 from orchestra.planning.entities import OPENERS
 from orchestra.planning.objective import Objective, selecting, topic
@@ -20,7 +21,7 @@ _WITH = re.compile(
     re.IGNORECASE,
 )
 _SERIES = re.compile(r"\bseries\s+(?:named\s+|called\s+)?([\w./:-]*\w)", re.IGNORECASE)
-_IDENTIFIER = re.compile(r"(?<![\w.])[A-Za-z0-9]+(?:[_/:.-][A-Za-z0-9]+)+(?![\w])")
+_IDENTIFIER = re.compile(r"(?<![\w./:-])[A-Za-z0-9]{1,40}(?:[_/:.-][A-Za-z0-9]{1,40}){1,8}(?![\w])")
 _READING = re.compile(
     r"\b(?:latest|current|last|newest|most recent)\s+(?:reading|value)\s+(?:of|for)\s+(?:the\s+)?([^?.,;]+)",
     re.IGNORECASE,
@@ -36,7 +37,7 @@ _SIGNS: dict[str, tuple[str, ...]] = {
     ">=": ("at least", "no less than", "a minimum of"),
 }
 _BOUND = re.compile(
-    r"(?P<before>(?:[\w-]+\s+){0,4})(?P<phrase>"
+    r"(?<![\w-])(?P<before>(?:[\w-]{1,40}\s+){0,4})\b(?P<phrase>"
     + "|".join(phrase for phrases in _SIGNS.values() for phrase in phrases)
     + r")\s+(?P<currency>[$€£])?\s?(?P<number>\d+(?:,\d{3})*(?:\.\d+)?)(?:\s?(?P<unit>%|USD|EUR|dollars?|euros?))?",
     re.IGNORECASE,
@@ -51,6 +52,7 @@ _TOP = re.compile(
 _SORTED = re.compile(r"\b(?:sort(?:ed)?|order(?:ed)?|ranked)\s+by\s+(?:\w+\s+){0,2}?(?P<metric>\w+)\b", re.IGNORECASE)
 
 
+@lru_cache(maxsize=64)
 def constraints(objective: Objective) -> tuple[str, ...]:
     """Keys for what a thing must come with: `through a public API` gives public_api."""
     found: dict[str, None] = {}
@@ -83,6 +85,7 @@ class Condition:
                 return value >= self.bound
 
 
+@lru_cache(maxsize=64)
 def conditions(objective: Objective) -> tuple[Condition, ...]:
     """The numeric conditions that an objective sets on what it asks for."""
     found: list[Condition] = []
@@ -120,6 +123,7 @@ def ordering(objective: Objective) -> Ordering | None:
     return None
 
 
+@lru_cache(maxsize=64)
 def product_words(objective: Objective) -> frozenset[str]:
     """Words of an objective that look like a product or a size: `a100`, `80gb`, `4090`."""
     joined = re.sub(r"\b(\d+)\s+(gb|tb|mb)\b", r"\1\2", objective.text, flags=re.IGNORECASE)

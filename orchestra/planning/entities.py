@@ -15,6 +15,7 @@ from orchestra.planning.vocabulary import deed_verbs
 from orchestra.planning.words import STOPWORDS, lexicon, name_tokens, stem, tokens
 
 MAX_ENTITIES = 8
+MAX_MENTIONS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,14 @@ class Entity:
     name: str
     label: str = ""
     number: int | None = None
+
+
+def names_of(entity: Entity) -> list[str]:
+    """The ways in which a thing is written: `subnet 75` also as `SN75` and `netuid 75`."""
+    number = entity.number
+    if number is None or entity.label != "netuid":
+        return [entity.name]
+    return [entity.name, f"SN{number}", f"netuid {number}"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +61,7 @@ _PLAIN_LIST = re.compile(
     r"(?:\s+(?:for|on|by|in|of|at|regarding|with respect)\b|[.;:?!](?:\s|$)|$)",
     re.IGNORECASE,
 )
-_VERSUS = re.compile(r"(?P<a>[\w.-]+)\s+(?:vs\.?|versus)\s+(?P<b>[\w.-]+)", re.I)
+_VERSUS = re.compile(r"(?<![\w.-])(?P<a>[\w.-]{1,40})\s+(?:vs\.?|versus)\s+(?P<b>[\w.-]{1,40})", re.IGNORECASE)
 
 
 def find_entities(text: str, nouns: Iterable[str] = ()) -> tuple[tuple[Entity, ...], tuple[str, ...]]:
@@ -62,7 +71,11 @@ def find_entities(text: str, nouns: Iterable[str] = ()) -> tuple[tuple[Entity, .
     them is context.
     """
     numbered = tuple(_numbered(text))
-    spotted = [mention for mention in _mentions(text) if not _inside_number(mention, text)]
+    spans = [match.span() for match in _NUMBERED.finditer(text)][:MAX_MENTIONS]
+    spotted = [
+        mention for mention in _mentions(text) if not any(a < mention.end and mention.start < b for a, b in spans)
+    ]
+    spotted = spotted[:MAX_MENTIONS]
     kinds = _SET_NOUNS | {stem(word) for noun in nouns for word in name_tokens(noun)[-1:]}
     context = [mention for mention in spotted if _is_context(mention, text, kinds, alone=len(spotted) == 1)]
     named = [mention for mention in spotted if mention not in context]
@@ -86,10 +99,6 @@ def _numbered(text: str) -> Iterator[Entity]:
         label = "netuid" if match[1].lower().startswith(("sn", "netuid", "subnet")) else "uid"
         for number in re.findall(r"\d+", match[2]):
             yield Entity(f"subnet {number}" if label == "netuid" else f"{label} {number}", label, int(number))
-
-
-def _inside_number(mention: _Mention, text: str) -> bool:
-    return any(match.start() < mention.end and mention.start < match.end() for match in _NUMBERED.finditer(text))
 
 
 def _mentions(text: str) -> list[_Mention]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import pairwise
 
 from orchestra.planning.objective import COMPUTED_VERBS, LOOKUP_VERBS, QUESTION_WORDS, Clause
-from orchestra.planning.vocabulary import Concept, concepts, concepts_in
-from orchestra.planning.words import STOPWORDS, contains_phrase, lexicon, stem, stems, tokens
+from orchestra.planning.vocabulary import asked_in, concepts, concepts_in
+from orchestra.planning.words import STOPWORDS, lexicon, stem, stems, tokens
 
 INFORMATION = "web_search"
 """What a clause needs that asks for no deed."""
@@ -28,27 +29,30 @@ _REPORTING = LOOKUP_VERBS | QUESTION_WORDS | COMPUTED_VERBS | STOPWORDS | lexico
 _WEAK = LOOKUP_VERBS | lexicon("weak_verbs")
 
 
+@lru_cache(maxsize=1024)
 def needed(clause: Clause) -> str:
     """The capability a clause needs: that of a deed, else `web_search`."""
-    found = [name for name, concept in concepts().items() if _asks_for(clause, concept)]
+    found = [*_questioned(clause), *_ordered(clause)]
     return found[0] if found else _judged(clause) or _handled(clause) or INFORMATION
 
 
-def _asks_for(clause: Clause, concept: Concept) -> bool:
-    words = stems(clause.text)
-    if any(contains_phrase(words, phrase) for phrase in concept.asks) and not _about_providers(words, concept):
-        return True
+def _questioned(clause: Clause) -> Iterator[str]:
+    """Capabilities by a question that wants them used, unless it is about who offers them."""
+    for name in sorted(asked_in(clause.text)):
+        asked = {word for phrase in concepts()[name].asks for word in phrase}
+        if not any(word in _PROVIDERS and word not in asked for word in stems(clause.text)[:4]):
+            yield name
+
+
+def _ordered(clause: Clause) -> Iterator[str]:
+    """Capabilities by a verb that opens the clause and the thing it is done to."""
     if clause.verb in QUESTION_WORDS:
-        return False
-    heads = _heads(clause)
-    reach = heads[:1] if clause.verb in _WEAK else heads[:2]
-    verb = stem(clause.verb)
-    return any(verb in deed.verbs and (not deed.things or deed.things & set(reach)) for deed in concept.deeds)
-
-
-def _about_providers(words: list[str], concept: Concept) -> bool:
-    asked = {word for phrase in concept.asks for word in phrase}
-    return any(word in _PROVIDERS and word not in asked for word in words[:4])
+        return
+    verb, heads = stem(clause.verb), _heads(clause)
+    reach = set(heads[:1] if clause.verb in _WEAK else heads[:2])
+    for name, concept in concepts().items():
+        if any(verb in deed.verbs and (not deed.things or deed.things & reach) for deed in concept.deeds):
+            yield name
 
 
 def _judged(clause: Clause) -> str | None:

@@ -15,6 +15,10 @@ from orchestra.planning.entities import Entity, find_entities
 from orchestra.planning.vocabulary import deed_verbs
 from orchestra.planning.words import STOPWORDS, content_words, lexicon, stem, tokens
 
+MAX_READ = 2_000
+"""Characters of an objective that are read, quoted texts aside."""
+LONG_QUOTE = 60
+"""A longer quotation is material, not a name."""
 QUESTION_WORDS = frozenset({"which", "what", "who", "whom", "whose", "where", "when", "how", "why"})
 LOOKUP_VERBS = lexicon("lookup_verbs")
 """Verbs that ask for information rather than for a deed."""
@@ -29,7 +33,7 @@ _POLITE = re.compile(
 )
 _URL = re.compile(r"https?://[^\s<>\"'“”‘’`]+")
 _QUOTED = re.compile(
-    r"\"([^\"]{1,2000})\"|“([^”]{1,2000})”|‘([^’]{1,2000})’|(?<![\w])'([^']{1,2000})'(?!\w)|`([^`]{1,2000})`"
+    r"\"([^\"]{1,8000})\"|“([^”]{1,8000})”|‘([^’]{1,8000})’|(?<![\w])'([^']{1,8000})'(?!\w)|`([^`]{1,8000})`"
 )
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n+")
 _JOINT = re.compile(r",?\s+(?:and|then|and then|but)\s+(?=(\w+))|,\s+(?=(\w+)\s)", re.IGNORECASE)
@@ -57,7 +61,9 @@ class Clause:
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """`alternatives` are the readings of an `or`, as word lists; `context` are names that only say where to look."""
+    """`text` is what was read, without long quotations. `alternatives` are the readings of an `or`, as word lists;
+    `context` are names that only say where to look.
+    """
 
     text: str
     clauses: tuple[Clause, ...]
@@ -69,13 +75,19 @@ class Objective:
 
     @property
     def stems(self) -> frozenset[str]:
-        return frozenset(stem(word) for word in tokens(self.text))
+        """The stems of all words that were read."""
+        return _stems_of(self.text)
 
     @property
     def seeks_many(self) -> bool:
         """True when it asks for all things of a kind rather than about things it names."""
         words = {word.lower() for word in tokens(self.text)}
         return not self.entities and bool(words & _MANY)
+
+
+@lru_cache(maxsize=64)
+def _stems_of(text: str) -> frozenset[str]:
+    return frozenset(stem(word) for word in tokens(text))
 
 
 def read(text: str, nouns: Iterable[str] = ()) -> Objective:
@@ -85,13 +97,20 @@ def read(text: str, nouns: Iterable[str] = ()) -> Objective:
 
 @lru_cache(maxsize=256)
 def _read(text: str, nouns: tuple[str, ...]) -> Objective:
-    urls = tuple(dict.fromkeys(match[0].rstrip(".,;:!?)") for match in _URL.finditer(text)))
     quoted = tuple(next(group for group in match.groups() if group) for match in _QUOTED.finditer(text))
-    plain = _URL.sub(" ", text)
-    said = _QUOTED.sub(lambda match: " " if len(match[0]) > 60 else match[0], plain)
-    entities, context = find_entities(said, nouns)
-    clauses = tuple(_clauses(said))
-    return Objective(text, clauses, entities, context, quoted, urls, _alternatives(clauses, entities))
+    said = _readable(_QUOTED.sub(lambda match: " " if len(match[0]) > LONG_QUOTE else match[0], text))
+    urls = tuple(dict.fromkeys(match[0].rstrip(".,;:!?)") for match in _URL.finditer(said)))
+    plain = _URL.sub(" ", said)
+    entities, context = find_entities(plain, nouns)
+    clauses = tuple(_clauses(plain))
+    return Objective(said, clauses, entities, context, quoted, urls, _alternatives(clauses, entities))
+
+
+def _readable(text: str) -> str:
+    """A text of bounded length: of a long one its beginning and its end, where the asking is done."""
+    if len(text) <= MAX_READ:
+        return text
+    return f"{text[: 3 * MAX_READ // 4]}\n{text[-MAX_READ // 4 :]}"
 
 
 def _clauses(text: str) -> Iterable[Clause]:
@@ -109,9 +128,9 @@ def _split(sentence: str) -> list[str]:
     """A sentence parted where `and` or a comma is followed by a question word or a verb that opens a demand."""
     parts: list[str] = []
     start = 0
+    opening = QUESTION_WORDS | LOOKUP_VERBS | COMPUTED_VERBS | deed_verbs()
     for match in _JOINT.finditer(sentence):
-        following = match[1] or match[2] or ""
-        if following in QUESTION_WORDS or following in LOOKUP_VERBS | COMPUTED_VERBS | deed_verbs():
+        if (match[1] or match[2] or "") in opening:
             parts.append(sentence[start : match.start()])
             start = match.end()
     return [part for part in (*parts, sentence[start:]) if part.strip()]
@@ -140,6 +159,7 @@ def topic(
     return tuple(words.values())
 
 
+@lru_cache(maxsize=64)
 def selecting(objective: Objective) -> tuple[Clause, ...]:
     """The clauses that say what is meant, without those that only ask more about it (`what are their base URLs`) or
     compute with it.

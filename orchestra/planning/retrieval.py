@@ -16,6 +16,7 @@ from ledger.view import LedgerView
 from orchestra.planning.asks import PRODUCT, conditions, constraints, product_words, series_names
 from orchestra.planning.computed import is_price
 from orchestra.planning.demands import Demand, Layout, asked_fields, identity, nouns_of, sort_schema
+from orchestra.planning.entities import names_of
 from orchestra.planning.needs import needed
 from orchestra.planning.objective import Clause, Objective, read
 from orchestra.planning.plan import Plan, Ref, Task
@@ -219,7 +220,7 @@ class _Draft:
             self._gap("social_search", demand.pointers)
             return
         entities = [demand.entity] if demand.entity else list(self.objective.entities)
-        subjects = [[entity.name] for entity in entities] or [keywords_for(self.objective, clauses)]
+        subjects = [names_of(entity) for entity in entities] or [keywords_for(self.objective, clauses)]
         for keywords in subjects[: MAX_TASKS - len(self.tasks)]:
             about = f"find posts about {' '.join(keywords)}"[:250]
             arguments = {"keywords": keywords, "limit": POSTS}

@@ -9,13 +9,13 @@ is a change of data.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-from orchestra.planning.words import STOPWORDS, contains_phrase, name_tokens, stem, stems, tokens
+from orchestra.planning.words import STOPWORDS, name_tokens, stem, stems, tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +50,41 @@ def deed_verbs() -> frozenset[str]:
 
 def concepts_in(text: str) -> frozenset[str]:
     """The capabilities that a text speaks of, by any of the phrases they are called, small words aside."""
-    words = _telling(text)
-    return frozenset(
-        name for name, concept in concepts().items() if any(contains_phrase(words, phrase) for phrase in concept.called)
-    )
+    return frozenset(_spoken(_telling(text), _called()))
+
+
+def asked_in(text: str) -> frozenset[str]:
+    """The capabilities that a text asks to be used, by any of their questions (`will it rain`)."""
+    return frozenset(_spoken(stems(text), _asks()))
+
+
+_Index = Mapping[str, tuple[tuple[tuple[str, ...], str], ...]]
+"""Phrases and what they stand for, by their first stem: a text is searched for all of them in one pass."""
+
+
+def _spoken(words: list[str], index: _Index) -> Iterator[str]:
+    for at, word in enumerate(words):
+        for phrase, name in index.get(word, ()):
+            if tuple(words[at : at + len(phrase)]) == phrase:
+                yield name
+
+
+@lru_cache(maxsize=1)
+def _called() -> _Index:
+    return _indexed((phrase, concept.name) for concept in concepts().values() for phrase in concept.called)
+
+
+@lru_cache(maxsize=1)
+def _asks() -> _Index:
+    return _indexed((phrase, concept.name) for concept in concepts().values() for phrase in concept.asks)
+
+
+def _indexed(phrases: Iterable[tuple[tuple[str, ...], str]]) -> _Index:
+    found: dict[str, tuple[tuple[tuple[str, ...], str], ...]] = {}
+    for phrase, name in phrases:
+        if phrase:
+            found[phrase[0]] = (*found.get(phrase[0], ()), (phrase, name))
+    return found
 
 
 @lru_cache(maxsize=1)

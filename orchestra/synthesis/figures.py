@@ -24,6 +24,9 @@ from orchestra.synthesis.derivation import DerivationError, evaluate
 from orchestra.synthesis.numbers import first_number
 from orchestra.synthesis.rows import Row
 
+_OF_ALL = ("mean", "median", "sum", "difference", "rank")
+MAX_COUNTED = 8
+"""More things than this may be more than a search of ten results has shown: their number is not told."""
 UNDERCUT = "0.9"
 PREMIUM = "1.1"
 _IDENTIFIERS = frozenset(map(stem, ("netuid", "id", "uid", "number", "rank", "year", "founded")))
@@ -87,8 +90,8 @@ def compute(
     """A computed leaf, or None: too few figures, or none that can be compared."""
     if number.rule == "count":
         return _counted(rows, lookup)
-    figures = comparable(rows, number.path, objective) or _within(rows, number)
-    if figures is None or len(figures.members) < min(2, max(len(objective.entities), 1)):
+    figures = _within(rows, number) or comparable(rows, number.path, objective)
+    if figures is None or len(figures.members) < _needed(number.rule, objective):
         return None
     derivation = _derivation(number.rule, figures)
     if derivation is None:
@@ -102,11 +105,18 @@ def compute(
     return Computed(int(value) if number.shape.kind == "int" else value, derivation, number.rule, figures)
 
 
+def _needed(rule: Rule, objective: Objective) -> int:
+    """How many figures there must be: an average or a sum of things named is one of all of them."""
+    named = len(objective.entities)
+    return max(1, named if rule in _OF_ALL else min(2, named))
+
+
 def _counted(rows: Sequence[Row], lookup: Callable[[Source], JSON]) -> Computed | None:
     """How many different things the rows are about: the rank of the largest of their numbers."""
     members = [Figure(row, row.number.sources[""], row.number.value) for row in rows if row.number]
     ordered = sorted(members, key=lambda figure: first_number(figure.value) or 0, reverse=True)
-    if not ordered or len(ordered) < len(rows) or len({first_number(figure.value) for figure in ordered}) < len(rows):
+    distinct = len({first_number(figure.value) for figure in ordered})
+    if not ordered or len(ordered) > MAX_COUNTED or distinct < len(rows):
         return None
     derivation = Derivation(op="rank", of=tuple(figure.source for figure in ordered))
     return Computed(int(evaluate(derivation, lookup)), derivation, "count", Figures("/netuid", tuple(ordered)))

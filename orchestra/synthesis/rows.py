@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from ledger.types import JSON
 from orchestra.planning.asks import conditions
 from orchestra.planning.demands import Demand, bare, identity
-from orchestra.planning.entities import Entity
+from orchestra.planning.entities import Entity, names_of
 from orchestra.planning.objective import Objective, selecting, topic
 from orchestra.planning.words import lexicon, stem, stems
 from orchestra.protocol import Source
@@ -156,7 +156,8 @@ def _is_about(item: Item, demand: Demand, objective: Objective) -> bool:
     said = set(stems(stated_words(item)))
     if demand.entity or objective.entities:
         entities = [demand.entity] if demand.entity else objective.entities
-        return any(set(stems(entity.name)) <= said for entity in entities if entity)
+        written = [name for entity in entities if entity for name in names_of(entity)]
+        return any(set(stems(name)) <= said for name in written)
     asked = {stem(word) for word in topic(objective, selecting(objective), asking_for_posts=True)} - _PAGE_WORDS
     return not asked or len(asked & said) * 2 >= len(asked)
 

@@ -6,7 +6,7 @@ import pytest
 
 from orchestra.planning.asks import aspects, constraints, series_names
 from orchestra.planning.needs import needed
-from orchestra.planning.objective import read, selecting, topic
+from orchestra.planning.objective import MAX_READ, read, selecting, topic
 from orchestra.planning.vocabulary import concepts, concepts_in, deed_verbs
 from orchestra.planning.words import content_stems, lexicon, name_tokens, stem, tokens
 
@@ -142,7 +142,14 @@ def test_series_are_named_in_several_ways() -> None:
 
 def test_reading_never_fails_on_odd_text() -> None:
     for text in ("", "?", "...", "or", "A or", "\n\n", "“", "x" * 8192, "or " * 2000, "1, 2 and 3", "http://"):
-        assert read(text).text == text
+        assert len(read(text).text) <= MAX_READ + 1
+
+
+def test_of_a_long_objective_the_beginning_the_end_and_the_quotations_count() -> None:
+    given = "A long text that is given to be worked on. " * 60
+    asked = read(f"Please help me. {'And so on. ' * 400} Summarise this text: '{given}'")
+    assert asked.quoted == (given,)
+    assert asked.clauses[-1].verb == "summarise"
 
 
 def test_words() -> None:

@@ -68,6 +68,18 @@ def test_answers_are_right_and_sourced(case: Case) -> None:
     assert TargetSchema.parse(case.schema).violations(synthesis.data) == [] or synthesis.gaps or plan.gaps
 
 
+def test_an_average_of_things_of_which_one_is_unknown_is_left_open() -> None:
+    case = Case(
+        "average",
+        "What is the average and the lowest A100 price of RunPod, Nowhere Cloud and Lambda?",
+        {"average_price": "float", "lowest_price": "float"},
+        {},
+    )
+    _, run, synthesis = answer(case)
+    assert synthesis.data == {"lowest_price": 1.89}
+    assert unsourced(synthesis, run) == []
+
+
 def test_detectors_are_only_those_that_detect_through_an_api() -> None:
     _, _, synthesis = answer(DETECTORS)
     assert {subnet["netuid"] for subnet in synthesis.data["subnets"]} == {32, 34}
