@@ -12,6 +12,7 @@ import binascii
 import hmac
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Protocol
 
 from ledger.canonical import StrictJSONError, canonical, digest, parse_strict, sha256
@@ -21,7 +22,6 @@ from orchestra.proofs.codes import Code
 from orchestra.proofs.findings import Finding
 from orchestra.proofs.seal import StepBytes
 from orchestra.protocol import (
-    MAX_EVIDENCE_BYTES,
     Derivation,
     Evidence,
     EvidenceRequest,
@@ -36,7 +36,9 @@ from orchestra.subnets.mapping import MAX_BODY_BYTES, MappingFailed, map_wire, p
 from orchestra.synthesis.derivation import sources_of
 
 MAX_ROUNDS = 8
-"""A large bundle comes in several messages, each of which must bring something new; what is over in sum is not read."""
+MAX_TOTAL_BYTES = 32 << 20
+"""A large bundle comes in several messages, each of which must bring something new. Of all, so many bytes of requests
+and responses are kept: the step that goes over and those after it are as if they had never come."""
 
 
 class EvidenceUnavailable(Exception):
@@ -134,7 +136,7 @@ async def _fetch(
     received: dict[int, StepBytes] = {}
     for _ in range(MAX_ROUNDS):
         missing = tuple(step for step in steps if step not in received)
-        if not missing or sum(len(step.response or b"") for step in received.values()) > MAX_EVIDENCE_BYTES:
+        if not missing:
             break
         try:
             async with asyncio.timeout(timeout_s):
@@ -144,10 +146,21 @@ async def _fetch(
         news = _decode(evidence, challenge_id, missing)
         if news is None:
             return received, [Finding(Code.EVIDENCE_MALFORMED)]
-        if not news:
+        kept = _within(news, MAX_TOTAL_BYTES - sum(map(_size, received.values())))
+        received |= kept
+        if not kept or len(kept) < len(news):
             break
-        received |= news
     return received, []
+
+
+def _within(steps: Mapping[int, StepBytes], room: int) -> dict[int, StepBytes]:
+    """The first of the steps, as many as there is room for."""
+    ends = accumulate(map(_size, steps.values()))
+    return {number: step for (number, step), end in zip(steps.items(), ends, strict=True) if end <= room}
+
+
+def _size(step: StepBytes) -> int:
+    return len(step.request) + len(step.response or b"")
 
 
 def _decode(evidence: Evidence, challenge_id: str, asked: Collection[int]) -> dict[int, StepBytes] | None:

@@ -2,7 +2,7 @@
 
 An answer without its evidence earns nothing, so a bundle is on disk before the answer leaves; a restart keeps it. It is
 shown to the validator whose challenge it was and to nobody else: organic objectives are private. One connection, one
-owner, one lock: writes are single transactions, and the oldest bundles go by count and by age.
+owner, one lock: writes are single transactions, and the oldest bundles go by count, by age and by bytes in all.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from orchestra.protocol import MAX_EVIDENCE_BYTES, Evidence, EvidenceRequest, St
 
 MAX_BUNDLES = 20_000
 MAX_AGE_MS = 3 * 24 * 3_600_000
+MAX_TOTAL_BYTES = 2 << 30
 _OVERHEAD = 64
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS bundles (
-    challenge_id TEXT PRIMARY KEY, validator TEXT NOT NULL, stored_ms INTEGER NOT NULL
+    challenge_id TEXT PRIMARY KEY, validator TEXT NOT NULL, stored_ms INTEGER NOT NULL,
+    bytes INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS bundles_by_age ON bundles (stored_ms);
 CREATE TABLE IF NOT EXISTS steps (
@@ -73,8 +75,9 @@ class EvidenceStore(Protocol):
 class SqliteEvidence:
     """An `EvidenceStore` in one SQLite file. Use as an async context manager, or `open` and `close`.
 
-    `now_ms` gives UTC milliseconds. At most `max_bundles` challenges are kept, none older than `max_age_ms`. `marker`
-    hears True and False around every write transaction.
+    `now_ms` gives UTC milliseconds. At most `max_bundles` challenges are kept, none older than `max_age_ms`, of at most
+    `max_bytes` in all; the newest is kept whatever its size. `marker` hears True and False around every write
+    transaction.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class SqliteEvidence:
         now_ms: Callable[[], int],
         max_bundles: int,
         max_age_ms: int,
+        max_bytes: int,
         marker: Callable[[bool], None] | None,
     ) -> None:
         self._connection = connection
@@ -90,6 +94,7 @@ class SqliteEvidence:
         self._marker = marker
         self._max_bundles = max_bundles
         self._max_age_ms = max_age_ms
+        self._max_bytes = max_bytes
         self._lock = asyncio.Lock()
 
     @classmethod
@@ -100,6 +105,7 @@ class SqliteEvidence:
         now_ms: Callable[[], int],
         max_bundles: int = MAX_BUNDLES,
         max_age_ms: int = MAX_AGE_MS,
+        max_bytes: int = MAX_TOTAL_BYTES,
         marker: Callable[[bool], None] | None = None,
     ) -> Self:
         """Open or create the file."""
@@ -108,10 +114,11 @@ class SqliteEvidence:
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
                 await connection.execute(f"PRAGMA {pragma}")
             await connection.executescript(_SCHEMA)
+            await _count_bytes(connection)
         except BaseException:
             await connection.close()
             raise
-        return cls(connection, now_ms, max_bundles, max_age_ms, marker)
+        return cls(connection, now_ms, max_bundles, max_age_ms, max_bytes, marker)
 
     async def close(self) -> None:
         await self._connection.close()
@@ -163,7 +170,8 @@ class SqliteEvidence:
     async def _insert(self, bundle: EvidenceBundle) -> None:
         try:
             await self._connection.execute(
-                "INSERT INTO bundles VALUES (?, ?, ?)", (bundle.challenge_id, bundle.validator, self._now_ms())
+                "INSERT INTO bundles (challenge_id, validator, stored_ms, bytes) VALUES (?, ?, ?, ?)",
+                (bundle.challenge_id, bundle.validator, self._now_ms(), _size(bundle)),
             )
         except aiosqlite.IntegrityError:
             raise EvidenceExists(bundle.challenge_id) from None
@@ -174,9 +182,11 @@ class SqliteEvidence:
 
     async def _forget(self) -> None:
         await self._connection.execute(
-            "DELETE FROM bundles WHERE stored_ms < ? OR challenge_id IN "
-            "(SELECT challenge_id FROM bundles ORDER BY stored_ms DESC, challenge_id LIMIT -1 OFFSET ?)",
-            (self._now_ms() - self._max_age_ms, self._max_bundles),
+            "DELETE FROM bundles WHERE stored_ms < ? OR challenge_id IN ("
+            "SELECT challenge_id FROM (SELECT challenge_id, row_number() OVER newest AS place, "
+            "sum(bytes) OVER newest AS total FROM bundles WINDOW newest AS (ORDER BY stored_ms DESC, challenge_id)) "
+            "WHERE place > ? OR (place > 1 AND total > ?))",
+            (self._now_ms() - self._max_age_ms, self._max_bundles, self._max_bytes),
         )
 
     async def _read(self, request: EvidenceRequest, validator: str) -> list[StepBytes]:
@@ -196,6 +206,24 @@ class SqliteEvidence:
                     break
                 found.append(StepBytes(step, sent, received))
         return found
+
+
+async def _count_bytes(connection: aiosqlite.Connection) -> None:
+    """Bring a file from before bundles knew their size up to date."""
+    async with connection.execute("SELECT 1 FROM pragma_table_info('bundles') WHERE name = 'bytes'") as rows:
+        if await rows.fetchone():
+            return
+    await connection.execute("BEGIN IMMEDIATE")
+    await connection.execute("ALTER TABLE bundles ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0")
+    await connection.execute(
+        "UPDATE bundles SET bytes = (SELECT coalesce(sum(length(request) + coalesce(length(response), 0)), 0) "
+        "FROM steps WHERE steps.challenge_id = bundles.challenge_id)"
+    )
+    await connection.execute("COMMIT")
+
+
+def _size(bundle: EvidenceBundle) -> int:
+    return sum(len(step.request) + len(step.response or b"") for step in bundle.steps)
 
 
 def to_evidence(step: StepBytes) -> StepEvidence:
