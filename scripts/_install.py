@@ -80,6 +80,7 @@ def install(wanted: str) -> None:
     began = time.monotonic()
     packages = len(PINNED.findall(lock(wanted).read_text()))
     LOG.write_text("")
+    say(f"installing {packages} packages, about a minute: {LOG}")
     pip(["install", "--require-hashes", "-r", str(lock(wanted))], packages)
     pip(["install", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
     stamp(wanted).write_text(fingerprint(wanted))
