@@ -7,7 +7,7 @@ the synthesiser, which holds what was found against it.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache
 
@@ -28,6 +28,7 @@ _READING = re.compile(
 )
 PRODUCT = re.compile(r"[a-z]+\d|\d+[a-z]|\d{3,}", re.IGNORECASE)
 """What a product's or a size's name looks like in one word: `A100`, `80GB`, `4090`."""
+_TIME_SERIES = re.compile(r"\btime[ -]series\b", re.IGNORECASE)
 _READING_TALK = lexicon("reading_talk")
 _YEAR_OR_SN = re.compile(r"(?:19|20)\d\d|sn\d+", re.IGNORECASE)
 _SIGNS: dict[str, tuple[str, ...]] = {
@@ -139,7 +140,8 @@ def series_names(objective: Objective) -> tuple[str, ...]:
     quoted = [text for text in objective.quoted if len(text) <= 64]
     if quoted:
         return tuple(dict.fromkeys(quoted))
-    measured = [word for word in topic(objective) if word.lower() not in _READING_TALK]
+    plain = [replace(clause, text=_TIME_SERIES.sub("series", clause.text)) for clause in objective.clauses]
+    measured = [word for word in topic(objective, plain) if word.lower() not in _READING_TALK]
     if objective.entities and measured:
         return tuple(" ".join([entity.name, *measured]) for entity in objective.entities)
     named = [match[1] for match in _SERIES.finditer(objective.text) if match[1].lower() not in STOPWORDS]

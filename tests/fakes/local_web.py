@@ -14,6 +14,7 @@ from ledger.types import JSON
 from orchestra.devnet.content import posts, web_pages
 from orchestra.devnet.subnets.bm25 import Bm25Index
 from orchestra.devnet.subnets.documents import documents
+from orchestra.devnet.subnets.readings import find_series, reading
 from orchestra.execution.arguments import MissingArgument, resolve
 from orchestra.execution.run import Attempt, Run, TaskOutcome
 from orchestra.planning.plan import Plan, Task
@@ -21,7 +22,7 @@ from orchestra.protocol import StepError
 from orchestra.synthesis.extraction import extract_records
 from orchestra.synthesis.page import read_html, render_text
 
-READINGS = {"tao_usd": {"value": 412.5, "unit": "USD", "at": "2026-11-20T09:00:00Z"}}
+NOW_S = 1_795_132_800.0
 
 
 def text_of(html: str) -> str:
@@ -128,8 +129,11 @@ class World:
         return {"text": " ".join(sentences[:2])}
 
     def _time_series(self, arguments: dict[str, Any]) -> JSON:
-        found = READINGS.get(arguments["series"])
-        return {"reading": found} if found else None
+        found = find_series(arguments["series"])
+        if found is None:
+            return None
+        now = reading(found, NOW_S)
+        return {"reading": {"value": now.value, "unit": now.unit, "at": now.at}}
 
 
 def _post(post: Any) -> JSON:
