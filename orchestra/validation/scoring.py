@@ -76,8 +76,9 @@ def challenge_event(
     reference = _reference(challenge, schema, ledger, planner, tao_usd)
     wasted = regret(counted_costs(response, ledger, tao_usd), route_cost(reference))
     best = mean_attainable(way.candidates[0].ref.operation for way in reference.tasks)
+    lacking = min(len(reference.tasks) * (1.0 - filled.score), len(filled.missing))  # a value takes at most one call
     values: dict[Component, float] = {
-        "hash_verification": float(audit.hash_credit(best, tasks=len(reference.tasks) * (1.0 - filled.score))),
+        "hash_verification": float(audit.hash_credit(best, tasks=lacking)),
         "schema_compliance": compliance,
         "completeness": filled.score,
         "routing": 1.0 - wasted,

@@ -183,7 +183,7 @@ async def test_where_only_the_auditor_failed_nothing_is_said_of_what_rests_on_th
     story = kit.make_story()
     story.provenance = {"/offers/1/price": (Source(step=4, pointer="/text"),)}
     found = event(story, await kit.audit_story(story, replay=kit.down()))
-    assert set(found.values) == {"schema_compliance", "routing", "latency"}
+    assert set(found.values) == {"routing", "latency"}
     assert not found.refuted
 
 
