@@ -5,9 +5,10 @@ calls, not steps: a hundred copies of one call are one. The calls that values ci
 on, by a seed that the miner does not know; a call that carries more values is likelier to be drawn, up to a bound, so
 that neither true calls beside an invented one nor junk values on them hide it.
 
-Equal bytes, or equal mapped output, verify. One auditor's mismatch proves nothing by itself (a subnet may
-have changed, or lie to it), so it refutes only when a second validator gets the very bytes that the first one got. Steps that a valid receipt covers are not repeated. What was not drawn is taken on trust only up to
-`TRUSTED_PER_REPLAY` calls for each one repeated.
+Equal bytes, or equal mapped output, verify. One auditor's mismatch proves nothing by itself (a subnet may have changed,
+or lie to it), so it refutes only when a second validator gets the very bytes that the first one got. Steps that a valid
+receipt covers are not repeated. What was not drawn is taken on trust only up to `TRUSTED_PER_REPLAY` calls for each one
+repeated.
 """
 
 from __future__ import annotations
