@@ -6,6 +6,7 @@ what it serves; every other node follows it and refuses anything that does not e
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Protocol
@@ -39,6 +40,7 @@ class LedgerNode:
         self._view = view
         self._log: tuple[SubnetEntry, ...] = ()
         self._earlier: OrderedDict[str, LedgerView] = OrderedDict()
+        self._lock = threading.Lock()  # around `_earlier` alone: audits look versions up from their threads
 
     @classmethod
     async def open(cls, url: str, *, seed: Sequence[SubnetEntry] = ()) -> LedgerNode:
@@ -65,20 +67,23 @@ class LedgerNode:
 
     def at(self, version: str) -> LedgerView | None:
         """The Ledger as it was at `version`, or None when that is not a version of this log."""
-        if version == self._view.version:
-            return self._view
-        if version in self._earlier:
-            self._earlier.move_to_end(version)
-            return self._earlier[version]
+        view = self._view
+        if version == view.version:
+            return view
+        with self._lock:
+            if version in self._earlier:
+                self._earlier.move_to_end(version)
+                return self._earlier[version]
         size = int(version.partition(":")[0])
         if size > len(self._log):
             return None
         earlier = LedgerView(self._log[:size])
         if earlier.version != version:
             return None
-        self._earlier[version] = earlier
-        while len(self._earlier) > _KEPT_VERSIONS:
-            self._earlier.popitem(last=False)
+        with self._lock:
+            self._earlier[version] = earlier
+            while len(self._earlier) > _KEPT_VERSIONS:
+                self._earlier.popitem(last=False)
         return earlier
 
     def first(self, entry_id: str) -> SubnetEntry:
@@ -142,7 +147,8 @@ class LedgerNode:
 
     def _adopt(self, log: tuple[SubnetEntry, ...]) -> None:
         if self._log:
-            self._earlier[self._view.version] = self._view
+            with self._lock:
+                self._earlier[self._view.version] = self._view
         self._log = log
         self._view = LedgerView(log)
 

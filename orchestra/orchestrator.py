@@ -1,11 +1,13 @@
 """An objective becomes a result here, in one function that reads like the product: plan, route, execute, synthesise.
 
 `Orchestrator.run` is what every front door and every miner calls; sealing (`orchestra.proofs.seal`) is done by whoever
-has a hotkey and a request to bind the answer to, `Orchestrator.answer`.
+has a hotkey and a request to bind the answer to, `Orchestrator.answer`. The stages that only compute run in a thread: a
+long objective or a large page holds up no other one.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -108,12 +110,14 @@ class Orchestrator:
             unpriced_ceiling=self.unpriced_ceiling,
             tao_usd=self.tao_usd,
         )
-        plan = self.planner.plan(objective.text, objective.schema, ledger, hints=objective.hints)
-        routed = route(plan, ledger, limits, self.reputation, usable=self.usable)
+        plan = await asyncio.to_thread(
+            self.planner.plan, objective.text, objective.schema, ledger, hints=objective.hints
+        )
+        routed = await asyncio.to_thread(route, plan, ledger, limits, self.reputation, usable=self.usable)
         done = await execute(routed, self.caller, limits=limits, tag=objective.tag, clock=self.clock, on_event=on_event)
         for attempt in done.attempts:
             self.learn(f"{attempt.entry}/{attempt.operation}", ok=attempt.ok, latency_ms=attempt.latency_ms)
-        synthesis = synthesise(objective.schema, plan, done, objective=objective.text)
+        synthesis = await asyncio.to_thread(synthesise, objective.schema, plan, done, objective=objective.text)
         attempts = (*done.attempts, *_local_attempts(synthesis.local, done))
         elapsed_ms = int((self.clock.now() - began) * 1000)
         return Outcome(objective, ledger.version, plan, routed, done, synthesis, attempts, elapsed_ms)

@@ -5,6 +5,7 @@ Whoever answers badly is data, not a crash: all that can go wrong is one excepti
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -35,6 +36,8 @@ NETWORK_GRACE_MS = 1_000
 """How much later than its deadline an answer may arrive and still be read: the way there and back."""
 
 MAX_LEDGER_BYTES = 64 << 20
+LARGE_BYTES = 64 << 10
+"""What is larger is read in a thread."""
 
 
 class PeerFailed(Exception):
@@ -96,6 +99,8 @@ class Peer:
     ) -> M:
         response = await self._post(path, message, timeout_s, max_bytes)
         try:
+            if len(response.body) > LARGE_BYTES:
+                return await asyncio.to_thread(answer.from_wire, response.body, max_bytes=max_bytes)
             return answer.from_wire(response.body, max_bytes=max_bytes)
         except MessageRefused as error:
             raise PeerFailed("invalid", f"{path}: {error}") from None

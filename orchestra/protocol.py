@@ -7,11 +7,11 @@ milliseconds.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
-from ledger.canonical import HASH_PATTERN, StrictJSONError, as_object, canonical, parse_strict
+from ledger.canonical import DEFAULT_MAX_VALUES, HASH_PATTERN, StrictJSONError, as_object, canonical, parse_strict
 from ledger.entry import SubnetEntry
 
 PROTOCOL_VERSION = 1
@@ -59,6 +59,7 @@ class Part(BaseModel):
 class Message(Part):
     """A whole message, with its version."""
 
+    MAX_VALUES: ClassVar[int] = DEFAULT_MAX_VALUES
     protocol_version: Literal[1] = 1
 
     def to_wire(self) -> bytes:
@@ -73,7 +74,7 @@ class Message(Part):
             MessageRefused: too large, not strict JSON, of another version, or not this message.
         """
         try:
-            fields = as_object(parse_strict(raw, max_bytes=max_bytes))
+            fields = as_object(parse_strict(raw, max_bytes=max_bytes, max_values=cls.MAX_VALUES))
         except StrictJSONError as error:
             raise MessageRefused(error.code, error.detail) from None
         return cls.from_fields(fields)
@@ -350,6 +351,7 @@ class LedgerChangesRequest(Message):
 class LedgerChanges(Message):
     """`POST /v1/ledger/changes`: the leaves after a size, the version they lead to, and who says so."""
 
+    MAX_VALUES: ClassVar[int] = 5_000_000
     since: int = Field(ge=0)
     version: LedgerVersion
     leaves: tuple[LedgerLeaf, ...] = Field(max_length=1_000)

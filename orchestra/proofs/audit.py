@@ -1,22 +1,25 @@
 """The auditor: every check of DESIGN §6 in its order, over one answer, into one Audit.
 
 Each check is a small function that gives findings; this module only joins them. It stops after structure when the
-document is unreadable or a binding is broken: nothing that such a document says is worth asking about.
+document is unreadable or a binding is broken: nothing that such a document says is worth asking about. What only reads
+a stranger's document runs in a thread, where its size holds up nobody else's answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from ledger.canonical import sha256
 from ledger.types import Verify
+from ledger.view import LedgerView
 from orchestra.proofs.codes import Code
 from orchestra.proofs.contracts import check_contracts
 from orchestra.proofs.credit import SPOILED, credit
 from orchestra.proofs.dataflow import check_dataflow
-from orchestra.proofs.disclosure import EvidenceSource, disclose, steps_of
+from orchestra.proofs.disclosure import Disclosed, EvidenceSource, disclose, steps_of
 from orchestra.proofs.findings import Audit, Finding, is_refuted
 from orchestra.proofs.provenance import check_provenance
 from orchestra.proofs.receipts import IsRegistered, Receipts
@@ -57,7 +60,7 @@ class AuditPorts:
 
 async def audit(raw: bytes, issued: Issued, evidence: EvidenceSource, ports: AuditPorts, policy: AuditPolicy) -> Audit:
     """Audit one received answer. Whatever is wrong with it, or fails outside, is in the Audit and never raised."""
-    structure = verify_structure(raw, issued, verify=ports.verify, ledgers=ports.ledgers)
+    structure = await asyncio.to_thread(verify_structure, raw, issued, verify=ports.verify, ledgers=ports.ledgers)
     if structure.response is None or not structure.sound:
         return _result(raw, issued, structure)
     return await _deeper(raw, issued, structure, structure.response, evidence, ports, policy)
@@ -73,15 +76,15 @@ async def _deeper(
     policy: AuditPolicy,
 ) -> Audit:
     view = structure.view
-    contracts = tuple(check_contracts(response, view, ports.ledgers.at(issued.synapse.ledger_version)))
+    contracts = await asyncio.to_thread(
+        lambda: tuple(check_contracts(response, view, ports.ledgers.at(issued.synapse.ledger_version)))
+    )
     disclosed = await disclose(
         response, view, evidence, beyond=policy.beyond, seed=policy.seed, timeout_s=policy.timeout_s
     )
     findings = [*structure.findings, *contracts, *disclosed.findings]
-    findings += check_dataflow(issued.synapse, response, disclosed.cited, disclosed.outputs)
-    schema = TargetSchema.parse(issued.synapse.target_schema)
-    provenance, sourced = check_provenance(schema, response, disclosed.outputs)
-    findings += provenance
+    content, sourced = await asyncio.to_thread(_content, issued, response, disclosed)
+    findings += content
     receipts = Receipts(issued, ports.verify, ports.is_registered, policy.timeout_s)
     findings += await receipts.check(response, view)
     if not is_refuted(findings):  # nothing more is bought about an answer that is already refuted
@@ -91,8 +94,19 @@ async def _deeper(
         replays = Replays(issued, ports.replay, ports.confirm, ports.now_ms, terms)
         settled = _steps_with(findings, Code.RECEIPT_VALID, Code.QUERY_SCHEMA_MISMATCH, Code.OPERATION_SUPERSEDED)
         findings += await replays.check(response, view, disclosed, settled)
-    doubtful = _doubtful(findings)
     findings.append(Finding(Code.ANCHOR_NOT_REQUIRED))
+    return await asyncio.to_thread(_conclude, raw, issued, response, view, findings, sourced)
+
+
+def _conclude(
+    raw: bytes,
+    issued: Issued,
+    response: OrchestraResponse,
+    view: LedgerView | None,
+    findings: Sequence[Finding],
+    sourced: frozenset[str],
+) -> Audit:
+    doubtful = _doubtful(findings)
     return Audit(
         challenge_id=issued.synapse.challenge_id,
         miner=issued.miner,
@@ -103,6 +117,16 @@ async def _deeper(
         sourced=frozenset(pointer for pointer in sourced if not doubtful & steps_of(response.provenance[pointer])),
         response=response,
     )
+
+
+def _content(
+    issued: Issued, response: OrchestraResponse, disclosed: Disclosed
+) -> tuple[tuple[Finding, ...], frozenset[str]]:
+    """What the revealed outputs say of the queries and of the values, and the pointers whose source holds."""
+    flows = check_dataflow(issued.synapse, response, disclosed.cited, disclosed.outputs)
+    schema = TargetSchema.parse(issued.synapse.target_schema)
+    provenance, sourced = check_provenance(schema, response, disclosed.outputs)
+    return (*flows, *provenance), sourced
 
 
 def _doubtful(findings: Iterable[Finding]) -> frozenset[int]:

@@ -118,6 +118,17 @@ async def disclose(
     extra = draw(others, beyond, seed=seed, purpose="evidence", challenge_id=response.challenge_id)
     asked = sorted({*cited, *extra})
     received, findings = await _fetch(response.challenge_id, asked, source, timeout_s)
+    return await asyncio.to_thread(_compared, response, view, cited, asked, received, findings)
+
+
+def _compared(
+    response: OrchestraResponse,
+    view: LedgerView | None,
+    cited: frozenset[int],
+    asked: Iterable[int],
+    received: Mapping[int, StepBytes],
+    findings: list[Finding],
+) -> Disclosed:
     revealed: dict[int, StepBytes] = {}
     outputs: dict[int, JSON] = {}
     for number in asked:
@@ -143,7 +154,7 @@ async def _fetch(
                 evidence = await source(EvidenceRequest(challenge_id=challenge_id, steps=missing))
         except (EvidenceUnavailable, TimeoutError):
             return received, [Finding(Code.EVIDENCE_UNAVAILABLE)]
-        news = _decode(evidence, challenge_id, missing)
+        news = await asyncio.to_thread(_decode, evidence, challenge_id, missing)
         if news is None:
             return received, [Finding(Code.EVIDENCE_MALFORMED)]
         kept = _within(news, MAX_TOTAL_BYTES - sum(map(_size, received.values())))

@@ -279,7 +279,8 @@ class Validator:
         if answered is None or (self._canary_turned_under(challenge) and not answered.audit.refuted):
             return []
         drawn_from = self._drawn_from(challenge)
-        event = scoring.challenge_event(
+        event = await asyncio.to_thread(
+            scoring.challenge_event,
             challenge,
             answered,
             miner=miner,
