@@ -88,6 +88,8 @@ def challenge_event(
         del values["hash_verification"], values["completeness"], values["schema_compliance"]
     doubts = [each for each in audit.faults if each.outcome != "refuted"]
     unproved = [] if audit.credits else ["no call to a subnet succeeded"]
+    if 0 < len(audit.credits) < lacking:
+        unproved += [f"it rests on {len(audit.credits)} calls, and what is missing takes {lacking:.0f} more"]
     unproved += [each.in_words() for each in doubts if each.check != "provenance"]
     unsourced = [each.in_words() for each in doubts if each.check == "provenance"]
     why: dict[Component, Sequence[str]] = {

@@ -100,6 +100,17 @@ async def test_hash_verification_moves_alone() -> None:
     only_moved(event(*await changed(lambda story: story.change(5, receipt=None))), "hash_verification")
 
 
+async def test_an_answer_that_hardly_tried_has_hardly_any_proof() -> None:
+    """What it has is proved, but the reference plan would have made many more calls for what is missing."""
+
+    def one_value(story: kit.Story) -> None:
+        story.provenance = {"/offers/1/price": (Source(step=4, pointer="/text"),)}
+
+    moved = event(*await changed(one_value))
+    assert 0.0 < moved.values["hash_verification"] < 0.5
+    assert any(reason.startswith("hash_verification: it rests on ") for reason in moved.reasons)
+
+
 async def test_schema_compliance_moves_alone() -> None:
     def one_more(story: kit.Story) -> None:
         story.data["offers"][0]["rating"] = 1.99
