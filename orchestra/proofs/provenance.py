@@ -19,7 +19,7 @@ from orchestra.schema import TargetSchema
 from orchestra.schema.pointers import PointerError, leaf_pointers, resolve_pointer, split_pointer
 from orchestra.schema.shapes import DictOf, ListOf, Nullable, Record, Shape, is_free_text
 from orchestra.synthesis.derivation import DerivationError, evaluate, sources_of
-from orchestra.synthesis.support import supports
+from orchestra.synthesis.support import normalised, supports
 
 MAX_WORK = 16 << 20
 """So many characters of cited text are compared for one answer: some seconds at worst."""
@@ -92,8 +92,14 @@ class _Provenance:
             found = self._found(source)
         except PointerError:
             return Code.SOURCE_UNRESOLVED
-        self.work += len(found) if isinstance(found, str) else 1
+        self.work += self._weight(found)
         return None
+
+    def _weight(self, found: JSON) -> int:
+        """Characters that are compared: of a text, as it reads once normalised, where one may stand for eighteen."""
+        if not isinstance(found, str):
+            return 1
+        return len(found) if self.work > MAX_WORK else max(len(found), len(normalised(found)))
 
     def _found(self, source: Source) -> JSON:
         return resolve_pointer(self.outputs[source.step], source.pointer)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Any
 
 from orchestra.synthesis.instants import instant, instants_in
@@ -48,8 +49,16 @@ def yes_or_no(text: str) -> bool | None:
 
 
 def normalised(text: str) -> str:
-    """Text for comparison: NFKC, case folded, white space and hyphens as single spaces."""
-    folded = unicodedata.normalize("NFKC", text[:MAX_TEXT]).casefold()
+    """Text for comparison: NFKC, case folded, white space and hyphens as single spaces. At most `MAX_TEXT` characters
+    are read, and as many come out: one character may stand for eighteen.
+    """
+    return _normalised(text[:MAX_TEXT])
+
+
+@lru_cache(maxsize=16)
+def _normalised(text: str) -> str:
+    """The last few are kept: a page is normalised once for all the values that are looked for in it."""
+    folded = unicodedata.normalize("NFKC", text)[:MAX_TEXT].casefold()[:MAX_TEXT]
     return _SPACE.sub(" ", _JOINERS.sub(" ", folded)).strip()
 
 

@@ -10,7 +10,7 @@ from orchestra.protocol import Derivation, Source
 from orchestra.synthesis.derivation import DerivationError, evaluate, sources_of
 from orchestra.synthesis.instants import instant
 from orchestra.synthesis.numbers import MAX_TEXT, first_number, numbers_in
-from orchestra.synthesis.support import supports
+from orchestra.synthesis.support import _normalised, normalised, supports  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.mark.parametrize(
@@ -156,3 +156,15 @@ def test_nesting_is_bounded() -> None:
         deep = Derivation(op="scale", by="1", of=deep)
     with pytest.raises(DerivationError, match="deeply"):
         evaluate(deep, lookup)
+
+
+def test_what_one_character_stands_for_does_not_multiply_the_work() -> None:
+    assert len(normalised("\ufdfa" * MAX_TEXT)) <= MAX_TEXT
+
+
+def test_a_page_is_normalised_once_for_all_values_looked_for_in_it() -> None:
+    page = "one page " * 1_000
+    before = _normalised.cache_info().misses
+    assert not any(supports(page, f"value {number}") for number in range(3))
+    assert supports(page, "one page")
+    assert _normalised.cache_info().misses - before == 5, "the page, and each of the four values"
