@@ -153,8 +153,9 @@ def topic(
     named = {stem(word) for entity in objective.entities for word in (*tokens(entity.name), f"sn{entity.number}")}
     words: dict[str, str] = {}
     for clause in objective.clauses if clauses is None else clauses:
+        opening = clause.verb if clause.verb in LOOKUP_VERBS | COMPUTED_VERBS else ""
         for word in content_words(clause.text):
-            if stem(word) not in named and word.lower() not in asking:
+            if stem(word) not in named and word.lower() not in asking and word.lower() != opening:
                 words.setdefault(stem(word), word)
     return tuple(words.values())
 
@@ -199,5 +200,5 @@ def _readings(words: list[str], at: int) -> tuple[list[str], list[str]]:
 
 
 def _content(words: list[str]) -> tuple[str, ...]:
-    asking = QUESTION_WORDS | LOOKUP_VERBS
-    return tuple(word for word in content_words(" ".join(words)) if word.lower() not in asking)
+    opening = words[:1] if words[0].lower() in LOOKUP_VERBS else []
+    return tuple(word for word in content_words(" ".join(words[len(opening) :])) if word.lower() not in QUESTION_WORDS)

@@ -48,6 +48,7 @@ def deed_verbs() -> frozenset[str]:
     return frozenset(verb for words in _table().values() for deed in words["do"] for verb in deed[0].split())
 
 
+@lru_cache(maxsize=4096)
 def concepts_in(text: str) -> frozenset[str]:
     """The capabilities that a text speaks of, by any of the phrases they are called, small words aside."""
     return frozenset(_spoken(_telling(text), _called()))
@@ -63,10 +64,16 @@ _Index = Mapping[str, tuple[tuple[tuple[str, ...], str], ...]]
 
 
 def _spoken(words: list[str], index: _Index) -> Iterator[str]:
-    for at, word in enumerate(words):
-        for phrase, name in index.get(word, ()):
-            if tuple(words[at : at + len(phrase)]) == phrase:
-                yield name
+    """What phrases stand for, unless a longer phrase covers them: `agent memory` speaks of no agents."""
+    found = [
+        (at, at + len(phrase), name)
+        for at, word in enumerate(words)
+        for phrase, name in index.get(word, ())
+        if tuple(words[at : at + len(phrase)]) == phrase
+    ]
+    for start, end, name in found:
+        if not any(a <= start and end <= b and b - a > end - start for a, b, _ in found):
+            yield name
 
 
 @lru_cache(maxsize=1)

@@ -13,6 +13,8 @@ from functools import lru_cache
 from importlib.resources import files
 
 _TOKEN = re.compile(r"[^\W_]+(?:[.'’][^\W_]+)*")
+_WHOLE = frozenset({"marketing"})
+"""Words whose stem would be another word."""
 _SUFFIXES = (
     "ations",
     "ation",
@@ -56,7 +58,7 @@ STOPWORDS = lexicon("stopwords")
 def stem(word: str) -> str:
     """A crude stem: `prices`, `pricing` and `priced` meet at `pric`."""
     word = word.casefold().removesuffix("'s").removesuffix("’s").replace("'", "").replace("’", "")
-    if len(word) <= 3 or any(letter.isdigit() or letter == "." for letter in word):
+    if len(word) <= 3 or word in _WHOLE or any(letter.isdigit() or letter == "." for letter in word):
         return word
     if word.endswith("ies"):
         word = word[:-3] + "y"

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from rapidfuzz import fuzz
 
+from ledger.catalogue import vocabulary
 from orchestra.planning.asks import conditions, constraints, product_words
 from orchestra.planning.computed import is_result_word
 from orchestra.planning.demands import Demand, identity
@@ -26,13 +27,15 @@ from orchestra.planning.words import contains_phrase, lexicon, name_tokens, stem
 from orchestra.synthesis.evidence import Item
 from orchestra.synthesis.lookup import stated_words
 from orchestra.synthesis.numbers import first_number
-from orchestra.synthesis.support import yes_or_no
+from orchestra.synthesis.support import normalised, yes_or_no
 
 _GENERIC = lexicon("generic_names")
 _UNASKED = frozenset(map(stem, lexicon("unasked")))
 _KINDS = frozenset(map(stem, lexicon("kinds")))
+_BRACKETS = re.compile(r"\([^()]*\)")
+_LISTING = re.compile(r"[;,|\n]")
 _YEAR = re.compile(r"\b(?:19|20)\d\d\b")
-_ID_KEYS = ("netuid", "id", "number", "subnet_id", "subnet_number", "uid")
+ID_KEYS = ("netuid", "id", "number", "subnet_id", "subnet_number", "uid")
 _NEARLY = 92
 _ALONE, _BESIDES, _UNNAMED = 0.6, 0.34, 0.75
 """Shares of the asked words that must be shown: without a concept, beside one, and where the concept is not named."""
@@ -59,7 +62,7 @@ def name_of(item: Item, demand: Demand | None = None) -> str:
 
 def number_of(item: Item) -> int | None:
     """The number by which a record is identified, if it has one."""
-    for key in _ID_KEYS:
+    for key in ID_KEYS:
         if (number := first_number(item.record.get(key))) is not None and number == number.to_integral_value():
             return int(number)
     return None
@@ -250,7 +253,7 @@ def _passes(thing: Thing, test: _Test) -> float:
     if any(yes_or_no(str(item.record.get(key, ""))) is False for item in thing.items for key in test.constraints):
         return 0.0
     said = " . ".join([*(stated_words(item) for item in thing.items), *_described(thing)])
-    words, tags = frozenset(stems(said)), _tags_stated(thing)
+    words, tags = frozenset(stems(said)), _tags_stated(thing) or (_listed_under(thing) if test.strict else frozenset())
     if tags & test.concepts:
         return 1.5 + _share(test.words, words)
     if test.concepts and (tags or not concepts_in(said) & test.concepts):
@@ -258,6 +261,11 @@ def _passes(thing: Thing, test: _Test) -> float:
         return _share(test.words, words) if described else 0.0
     share = _share(test.words, words)
     return 1.0 + share if share >= (_BESIDES if test.concepts else _ALONE) else 0.0
+
+
+def _listed_under(thing: Thing) -> frozenset[str]:
+    """The capabilities that the titles of the lists speak of in which a thing stands."""
+    return concepts_in(" . ".join(item.title for item in thing.items if not item.alone))
 
 
 def _share(wanted: frozenset[str], said: frozenset[str]) -> float:
@@ -273,6 +281,7 @@ def _described(thing: Thing) -> Iterable[str]:
 
 
 def _tags_stated(thing: Thing) -> frozenset[str]:
-    """The capabilities that a thing's records list in the vocabulary's own words."""
-    stated = stems(" . ".join(str(item.record.get("capabilities", "")) for item in thing.items))
-    return frozenset(name for name in concepts() if contains_phrase(stated, [stem(word) for word in name_tokens(name)]))
+    """The capabilities that a thing's records list in the vocabulary's own words; explanations in brackets aside."""
+    listed = " ; ".join(str(item.record.get("capabilities", "")) for item in thing.items)
+    names = (normalised(part) for part in _LISTING.split(_BRACKETS.sub(" ", listed)))
+    return frozenset(name for part in names if (name := part.replace(" ", "_")) in vocabulary())

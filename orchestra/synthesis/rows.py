@@ -15,7 +15,7 @@ from orchestra.protocol import Source
 from orchestra.schema import Field, ListOf, Record, Scalar, is_free_text
 from orchestra.synthesis.evidence import Item
 from orchestra.synthesis.fitting import Piece, joined, listed, part_of
-from orchestra.synthesis.linkage import Thing, found_things, name_of, named_things, same_name
+from orchestra.synthesis.linkage import ID_KEYS, Thing, found_things, name_of, named_things, same_name
 from orchestra.synthesis.lookup import Fields, stated_words
 from orchestra.synthesis.numbers import first_number
 from orchestra.synthesis.support import normalised, supports
@@ -131,9 +131,10 @@ def _says_more(row: Row, demand: Demand) -> bool:
 
 
 def _answers(row: Row, demand: Demand) -> bool:
-    """Most of what was asked of every record is there."""
+    """Most of what was asked of every record is there, and above all the number that identifies it."""
     required = [part.name for part in demand.record.fields if part.required and not is_free_text(bare(part.shape))]
-    return 2 * sum(name in _values(row) for name in required) >= len(required)
+    unnumbered = any(name in ID_KEYS and name not in _values(row) for name in required)
+    return not unnumbered and 2 * sum(name in _values(row) for name in required) >= len(required)
 
 
 def _listed(demand: Demand, objective: Objective, items: Sequence[Item], fields: Fields) -> Iterator[Row]:
