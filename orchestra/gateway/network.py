@@ -56,7 +56,7 @@ class NetworkBackend:
                 failures.append(f"{peer.hotkey}: it names a Ledger version that could not be looked up")
                 continue
             audit = answered.audit
-            if audit.response is None or audit.refuted or answered.ahead or _nothing_shown(audit):
+            if audit.response is None or audit.refuted or answered.ahead or audit.over_budget or _nothing_shown(audit):
                 failures.append(f"{peer.hotkey}: {'; '.join(audit.reasons()[:2]) or 'not readable'}")
                 continue
             return to_result(request, audit.response, response.elapsed_ms, verification(audit))

@@ -74,7 +74,7 @@ def challenge_event(
     filled = completeness(schema, response.standardized_data, audit.sourced_pointers)
     compliance, wrong = schema_compliance(schema, response, audit.sourced_pointers)
     reference = _reference(challenge, schema, ledger, planner, tao_usd)
-    wasted = regret(counted_costs(response, ledger, tao_usd), route_cost(reference))
+    wasted = regret(counted_costs(response, ledger, tao_usd), route_cost(reference)) if not audit.over_budget else 1.0
     best = mean_attainable(way.candidates[0].ref.operation for way in reference.tasks)
     lacking = min(len(reference.tasks) * (1.0 - filled.score), len(filled.missing))  # a value takes at most one call
     values: dict[Component, float] = {

@@ -302,3 +302,9 @@ def test_without_a_trap_an_answer_or_a_sign_there_is_no_trap_event() -> None:
     unused = challenge(story, kind="hint", trap=Trap("nobody", "nothing", "x"))
     for asked, given in ((challenge(story), answer), (unused, answer), (unused, None)):
         assert trap_event(asked, given, miner=MINER, block=7, theirs=story.ledger, ours=story.ledger) is None
+
+
+async def test_a_claimed_cost_over_what_was_allowed_earns_nothing_in_routing() -> None:
+    story, audit = await changed(lambda story: story.change(1, cost=10**15))
+    assert audit.over_budget
+    assert event(story, audit).values["routing"] == 0.0
