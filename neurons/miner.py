@@ -5,6 +5,8 @@ the challenges in hand finish and exits 0; started again, it goes on where it wa
 """
 
 try:
+    import typer
+
     import orchestra as _installed
 except ModuleNotFoundError:
     raise SystemExit(
@@ -17,8 +19,6 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Annotated
-
-import typer
 
 from neurons.folder import opening
 from neurons.running import Neuron, announce, listen, log_to_stderr, one_line_errors, start, started, until_stopped

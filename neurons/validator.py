@@ -6,6 +6,8 @@ way is written down; started again, it goes on where it was.
 """
 
 try:
+    import typer
+
     import orchestra as _installed
 except ModuleNotFoundError:
     raise SystemExit(
@@ -17,7 +19,6 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Annotated
 
-import typer
 from starlette.types import ASGIApp
 
 from ledger.database import sqlite_url
