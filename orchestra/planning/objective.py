@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from orchestra.planning.entities import Entity, find_entities
+from orchestra.planning.entities import OPENERS, Entity, find_entities
 from orchestra.planning.vocabulary import deed_verbs
 from orchestra.planning.words import STOPWORDS, content_words, lexicon, stem, tokens
 
@@ -153,7 +153,7 @@ def topic(
     named = {stem(word) for entity in objective.entities for word in (*tokens(entity.name), f"sn{entity.number}")}
     words: dict[str, str] = {}
     for clause in objective.clauses if clauses is None else clauses:
-        opening = clause.verb if clause.verb in LOOKUP_VERBS | COMPUTED_VERBS else ""
+        opening = clause.verb if clause.verb in OPENERS else ""
         for word in content_words(clause.text):
             if stem(word) not in named and word.lower() not in asking and word.lower() != opening:
                 words.setdefault(stem(word), word)

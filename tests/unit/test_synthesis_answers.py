@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from ledger.catalogue import vocabulary
+from orchestra.devnet.content import subnets
 from orchestra.execution.run import Run
 from orchestra.planning import Plan, RetrievalPlanner
 from orchestra.schema import TargetSchema, completeness, leaf_pointers
@@ -204,3 +206,20 @@ def test_completeness_of_the_demo_answers_is_full() -> None:
         _, _, synthesis = answer(case)
         assert completeness(schema, synthesis.data, synthesis.provenance).score == 1.0
         assert schema.violations(synthesis.data) == []
+
+
+def test_questions_about_every_capability_find_its_subnets_and_next_to_no_others() -> None:
+    schema = {"subnets": [{"netuid": "int", "name": "str"}]}
+    right = missed = strange = 0
+    for tag in sorted(set(vocabulary()) - {"unknown"}):
+        members = {facts.netuid for facts in subnets() if tag in facts.capabilities}
+        objective = f"Which Bittensor subnets offer {tag.replace('_', ' ')}? Give netuid and name."
+        _, _, synthesis = answer(Case(tag, objective, schema, {}))
+        found = {row["netuid"] for row in synthesis.data.get("subnets", [])}
+        right, missed, strange = (
+            right + len(found & members),
+            missed + len(members - found),
+            strange + len(found - members),
+        )
+    assert right / (right + missed) >= 0.98
+    assert right / (right + strange) >= 0.97
