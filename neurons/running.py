@@ -12,6 +12,7 @@ import secrets
 import signal
 import sqlite3
 import sys
+import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -89,7 +90,7 @@ class Neuron:
     def orchestrator(self) -> Orchestrator:
         """The pipeline with this node's keys and experience."""
         clock = LoopClock()
-        reputation = LocalReputation(clock.now)
+        reputation = LocalReputation(time.monotonic)
         return Orchestrator(
             ledger=lambda: self.ledger.view,
             planner=RetrievalPlanner(),

@@ -6,6 +6,7 @@ The answer is sealed with a key made for the occasion, so that it can be checked
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -55,7 +56,7 @@ async def local_backend(
     """A backend over one fixed Ledger, with every part open. `allow_loopback` where the subnets are on this machine."""
     signer = dev_signer("//" + secrets.token_hex(32))
     clock = LoopClock()
-    reputation = LocalReputation(clock.now)
+    reputation = LocalReputation(time.monotonic)
     async with OutboundClient(allow_loopback=allow_loopback) as outbound:
         subnets = Subnets(
             outbound,
