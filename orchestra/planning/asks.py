@@ -55,7 +55,7 @@ _SORTED = re.compile(r"\b(?:sort(?:ed)?|order(?:ed)?|ranked)\s+by\s+(?:\w+\s+){0
 
 @lru_cache(maxsize=64)
 def constraints(objective: Objective) -> tuple[str, ...]:
-    """Keys for what a thing must come with: `through a public API` gives public_api."""
+    """Keys for what a thing must come with: `with spot capacity` gives spot_capacity."""
     found: dict[str, None] = {}
     for clause in objective.clauses:
         for match in _WITH.finditer(clause.text):

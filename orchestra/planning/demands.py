@@ -230,7 +230,7 @@ def _is_list_of_many(path: Path, objective: Objective) -> bool:
 
 
 def _own_records(objective: Objective, path: Path, own: list[Field]) -> Iterator[Demand]:
-    """One record of plain fields; where keys name things (`lambda_price`), one for each of them."""
+    """One record of plain fields; where keys name things (`acme_price`), one for each of them."""
     groups: dict[Entity | None, list[tuple[Field, str]]] = {}
     for part in own:
         entity, rest = _split_key(part.name, objective)

@@ -1,4 +1,4 @@
-"""The things an objective names: `RunPod, Vast.ai, and Lambda`, `subnet 75`, `compare foo and bar`.
+"""The things an objective names: `Acme, Borealis and Crux`, `subnet 75`, `compare foo and bar`.
 
 There is no gazetteer: a name is recognised by how it is written (capitals, a dot or digits inside, quotes, a number
 after a label) and where it stands (in an enumeration, after `from`, before `vs`). What merely says where to look ("on
@@ -168,7 +168,7 @@ def _is_context(mention: _Mention, text: str, kinds: frozenset[str], *, alone: b
 
 
 def _enumerated(text: str, named: list[_Mention]) -> Iterator[str]:
-    """The names, and the unlike items that stand in one enumeration with them: `RunPod, vast and Lambda`."""
+    """The names, and the unlike items that stand in one enumeration with them: `Acme, borealis and Crux`."""
     last = 0
     for mention in named:
         gap = text[last : mention.start] if last else ""

@@ -75,7 +75,7 @@ def stem(word: str) -> str:
 
 
 def tokens(text: str) -> list[str]:
-    """Words in order, as written. Hyphens and underscores part words; dots inside a word do not (`Vast.ai`)."""
+    """Words in order, as written. Hyphens and underscores part words; dots inside a word do not (`node.js`)."""
     return _TOKEN.findall(text.replace("_", " "))
 
 

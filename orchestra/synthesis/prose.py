@@ -37,7 +37,7 @@ _RULES = {
 
 
 def row_sentence(row: Row, demand: Demand) -> str:
-    """`BitMind: netuid 34; auth Bearer token ...`."""
+    """`Acme: founded 2019; regions EU West, UK South.`."""
     values = row.piece.value if isinstance(row.piece.value, dict) else {"value": row.piece.value}
     if demand.channel == "posts" and row.name and isinstance(text := values.get("text"), str):
         return f"{row.name}: “{_cut(text, MAX_SENTENCE)}”"
@@ -50,7 +50,7 @@ def row_sentence(row: Row, demand: Demand) -> str:
 
 
 def computed_sentence(computed: Computed) -> str:
-    """`a100 80gb: Vast.ai 1.45, Lambda 1.89; the lowest is 1.45.`"""
+    """`price: Acme 1.10, Borealis 1.30; the lowest is 1.10.`"""
     members = ", ".join(f"{figure.row.name} {_said(figure.value)}" for figure in computed.figures.ordered())
     rule = _RULES[computed.rule].format(value=_said(computed.value)) if computed.rule in _RULES else ""
     return _cut(f"{computed.figures.label}: {members}", MAX_SENTENCE) + f"; {rule}."
