@@ -26,4 +26,6 @@ async def test_an_audit_reads_the_answer_in_threads_and_says_the_same() -> None:
     audited = await kit.audit_story(story, ledgers=where)
     assert len(where.threads) >= 2
     assert threading.current_thread() not in where.threads
-    assert not audited.refuted and audited.credits and audited.sourced
+    assert not audited.refuted
+    assert audited.credits
+    assert audited.sourced
