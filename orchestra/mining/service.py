@@ -68,9 +68,7 @@ class Miner:
             raise AlreadyAnswered
         if self._full(validator):
             raise Busy
-        self._answering[synapse.challenge_id] = (
-            validator  # before anything is awaited: ids may come twice
-        )
+        self._answering[synapse.challenge_id] = validator  # before anything is awaited: ids may come twice
         try:
             if await self.evidence.has(synapse.challenge_id):
                 raise AlreadyAnswered
