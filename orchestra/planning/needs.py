@@ -56,7 +56,7 @@ def _ordered(clause: Clause) -> Iterator[str]:
 
 
 def _judged(clause: Clause) -> str | None:
-    """`Was this essay written by a machine?`: something given, to be judged by a capability that the clause speaks of."""
+    """`Was this essay written by a machine?`: something given, to be judged by a capability that is spoken of."""
     words = [word.lower() for word in tokens(clause.text)]
     given = any(left in _GIVEN and stem(right) in _INPUTS for left, right in pairwise(words))
     spoken = sorted(concepts_in(clause.text)) if given else []
