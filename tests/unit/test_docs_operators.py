@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import typer
 
-from orchestra import subnet_cli, wallet_cli
+from orchestra import cli, subnet_cli
 from orchestra.chain import owner
 from tests.chainproc import one_subnet, running_chain
 
@@ -40,7 +40,7 @@ def program(argv: list[str]) -> tuple[Any, list[str]] | None:
         case [name, *rest] if name.endswith("scripts/subnet"):
             return typer.main.get_command(subnet_cli.app), rest
         case ["orchestra", *rest]:
-            return typer.main.get_command(wallet_cli.app), rest
+            return typer.main.get_command(cli.app), rest
         case ["btcli", *rest]:
             return typer.main.get_command(importlib.import_module("bittensor.cli.main").app), rest
         case _:
