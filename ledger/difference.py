@@ -75,7 +75,8 @@ def diff(old: Mapping[str, Any], new: Mapping[str, Any], *, direction: Direction
     the new one (a new optional property, a wider type). Everything else is `breaking`: a required output that is gone,
     renamed or optional now, a wider or newly nullable type; a new required input. Against what `ledger.schemas` accepts
     this is exact for types, enums, ranges, lengths, formats, properties, items and unions of different types; elsewhere
-    (`pattern`, `not`, overlapping `anyOf`, ...) it may call breaking what is not, never the other way round.
+    (`pattern`, `not`, overlapping `anyOf`, a format against a length, ...) it may call breaking what is not, never the
+    other way round.
 
     A path names properties from the root (`output_schema.results.snippet`); items of an array add nothing to it, and
     `*` stands for properties without a name.

@@ -39,14 +39,14 @@ class SamplesRefused(ValueError):
 class Evidence:
     """How many observations a claim takes.
 
-    `types`: what a place holds (of less than 32 samples, a quarter); `required`: objects that all had the property;
+    `types`: what a place holds (of less than 30 samples, half); `required`: objects that all had the property;
     `whole`: numbers that were all whole; `format`: texts that were all of it; `texts` and `each_text`: texts, and of
-    each, to call 2 to `most_texts` of them an enum; `names`: names that are rare each, to call them data. `literal` says
-    null, empty array and empty object of places where nothing else was seen; otherwise they say nothing.
+    each, to call 2 to `most_texts` of them an enum; `names`: names, each rare, to call them data. `literal` says null,
+    empty array and empty object of places where nothing else was seen; otherwise they say nothing.
     """
 
-    types: int = 8
-    required: int = 12
+    types: int = 16
+    required: int = 16
     whole: int = 8
     format: int = 8
     texts: int = 60
@@ -168,10 +168,10 @@ class Observed:
 
     def shape(self, evidence: Evidence, *, ranges: bool = False, depth: int = MAX_DEPTH, needed: int = 0) -> Shape:
         """What the evidence supports; `depth` levels of it, and `needed` observations for any claim at all."""
-        needed = needed or min(evidence.types, 1 + self.total // 4)
+        needed = needed or min(evidence.types, 1 + self.total // 2)
         if self._is_too_deep or depth < 1 or self.total < needed:
             return None
-        if not evidence.literal and set(self._kinds) <= {"null"}:
+        if not evidence.literal and (set(self._kinds) <= {"null"} or self._is_mixed()):
             return None
         below: Any = {"ranges": ranges, "depth": depth - 1, "needed": needed}
         found: list[Alternative] = []
@@ -190,6 +190,11 @@ class Observed:
                 case _:
                     found.append(self._object(evidence, below))
         return tuple(found)
+
+    def _is_mixed(self) -> bool:
+        """Types so mixed that another one would be no surprise: three beside null, or two and one of them rare."""
+        counts = [count for kind, count in self._kinds.items() if kind != "null"]
+        return len(counts) > 2 or (len(counts) == 2 and min(counts) < 4)
 
     def _number(self, evidence: Evidence, ranges: bool) -> Number:
         whole = not self._fractions and self._kinds["number"] >= evidence.whole

@@ -219,8 +219,9 @@ def within(a: Shape, b: Shape, work: Work) -> bool:
 
 def _is_covered(one: Alternative, b: tuple[Alternative, ...], work: Work) -> bool:
     if isinstance(one, Values):
-        texts = [json.loads(text) for text in one.texts]
-        return all(any(holds(value, other, work, one.extra) for other in b) for value in texts)
+        listed = [other.texts for other in b if isinstance(other, Values) and other.extra <= one.extra]
+        left = [json.loads(text) for text in one.texts.difference(*listed)]
+        return all(any(holds(value, other, work, one.extra) for other in b) for value in left)
     return any(_is_inside(one, other, work) for other in b)
 
 

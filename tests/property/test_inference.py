@@ -117,8 +117,8 @@ def test_when_every_alternative_was_seen_every_further_sample_is_accepted(schema
 @settings(RELAXED, max_examples=60, derandomize=True)
 @given(worlds, st.integers(0, 2**32))
 def test_of_random_samples_too(schema: Any, seed: int) -> None:
-    """400 random samples, then 200 others. A place that only a few of the 400 reach claims nothing, and a place that
-    eight reach may by chance have shown one of its alternatives only: hence drawn by fixed seeds."""
+    """400 random samples, then 200 others. By fixed seeds: a place that sixteen of the 400 reach, fewer claim nothing,
+    may by chance have hidden one of its alternatives."""
     dice = random.Random(seed)
     check = compile_schema(infer([sample(schema, dice.randrange) for _ in range(400)]))
     refused = sum(not check.is_valid(sample(schema, dice.randrange)) for _ in range(200))
@@ -160,24 +160,8 @@ def test_a_merger_accepts_what_either_describes(known: Any, other: Any, data: st
 
 # The classifier against brute force ----------------------------------------------------------------------------------
 
-SCALARS: list[Any] = [
-    None,
-    True,
-    False,
-    -0.5,
-    0,
-    0.5,
-    1,
-    1.5,
-    2,
-    2.5,
-    "",
-    "a",
-    "b",
-    "ab",
-    "abc",
-    "2026-01-02T03:04:05Z",
-]
+SCALARS: list[Any] = [None, True, False, "", "a", "b", "ab", "abc", "2026-01-02T03:04:05Z"]
+SCALARS += [-1, -0.5, 0, 0.5, 1, 1.5, 2, 2.5, 3]
 SMALL = [None, True, False, 0.5, 0, 1, 2, 3, "", "a", "b", "abc"]
 ABSENT = object()
 
@@ -215,7 +199,7 @@ scalars = st.one_of(
         st.sampled_from([{}, {"minimum": 0}, {"exclusiveMinimum": 0}, {"minimum": 1}]),
         st.sampled_from([{}, {"maximum": 2}, {"exclusiveMaximum": 2}, {"maximum": 1}]),
     ),
-    st.sampled_from([{"type": "string", "minLength": 1}, {"type": "string", "format": "date-time"}]),
+    st.just({"type": "string", "minLength": 1}),
 )
 bounds = st.sampled_from([{}, {"minItems": 1}, {"maxItems": 1}, {"minItems": 1, "maxItems": 2}, {"maxItems": 0}])
 arrays = st.builds(lambda items, lengths: {"type": "array", "items": items, **lengths}, scalars, bounds)
@@ -311,6 +295,7 @@ odd = st.one_of(
     fragment(stated).map(lambda one: {"not": one}),
     st.tuples(scalars, scalars, scalars).map(lambda one: {"if": one[0], "then": one[1], "else": one[2]}),
     st.sampled_from([{"pattern": "^a"}, {"type": "number", "multipleOf": 0.5}, {"minProperties": 1, "type": "object"}]),
+    st.sampled_from([{"type": "string", "format": "date-time"}, {"format": "date"}, {"format": "no format"}]),
     arrays.map(lambda one: {**one, "uniqueItems": True}),
     arrays.map(lambda one: {**one, "prefixItems": [{"type": "string"}]}),
     stated.map(lambda one: {**one, "patternProperties": {"^z": {"type": "null"}}}),

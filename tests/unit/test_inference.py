@@ -51,15 +51,17 @@ SEARCH = obj("results", results=arr(obj("title", "snippet", title=STR, snippet=S
         ([f"{n}" for n in range(11)] * 30, STR),
         (["a", "b"] * 40 + ["c" * 65] * 40, STR),
         ([[]], {"type": "array"}),
+        ([[1, "a"]] * 3, {"type": "array"}),
+        (["a", 1, 1.5, True, None] * 50, {}),
         ([[1, "a"]] * 8, arr({"type": ["integer", "string"]})),
         ([{}], {"type": "object"}),
-        ([{"a": "x"}] * 11, obj(a=STR)),
-        ([{"a": "x"}] * 12, obj("a", a=STR)),
-        ([{"a": "x"}] * 12 + [{}], obj(a=STR)),
-        ([{"a": None}] * 12, obj("a", a={})),
+        ([{"a": "x"}] * 15, obj(a=STR)),
+        ([{"a": "x"}] * 16, obj("a", a=STR)),
+        ([{"a": "x"}] * 16 + [{}], obj(a=STR)),
+        ([{"a": None}] * 16, obj("a", a={})),
         ([{"2026-01-02": 1.5, "2026-01-03": 2.5}], {"type": "object", "additionalProperties": NUM}),
         ([{f"k{n}": n} for n in range(40)], {"type": "object", "additionalProperties": INT}),
-        ([{f"k{n}": n} for n in range(11)] * 8, obj(**{f"k{n}": INT for n in range(11)})),
+        ([{f"k{n}": n} for n in range(11)] * 16, obj(**{f"k{n}": INT for n in range(11)})),
         ([{"a": [{"b": None}, {"b": 1.5}]}], obj(a=arr(obj(b={"type": ["number", "null"]})))),
     ],
 )
@@ -70,7 +72,10 @@ def test_what_is_claimed_from_how_much(samples: list[Any], schema: dict[str, Any
 
 
 def test_a_place_that_few_samples_reach_may_hold_anything() -> None:
-    assert infer([{"a": "x"}] * 31 + [{"b": 1}])["properties"] == {"a": STR, "b": {}}
+    samples = [{"a": "x", "b": 1}] * 15 + [{"a": "x"}] * 15
+    assert infer(samples)["properties"] == {"a": STR, "b": {}}
+    assert infer([*samples, {"b": 1}])["properties"] == {"a": STR, "b": INT}
+    assert infer([{"a": "x"}])["properties"] == {"a": STR}
 
 
 def test_ranges_only_when_asked() -> None:
