@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from orchestra import settings
+from orchestra.chain import UnknownNetwork
+from orchestra.chain.networks import LOCAL_PORT, resolve
 from orchestra.flags import EVERY_ADDRESS
 from orchestra.settings import NeuronSettings, SettingsError, neuron_settings, read_rate, read_secrets
 
@@ -102,6 +104,35 @@ def test_an_address_to_publish_must_be_said() -> None:
     with pytest.raises(SettingsError, match=r"--axon\.external_ip"):
         made(axon=(EVERY_ADDRESS, "", 8091))
     assert made(axon=(EVERY_ADDRESS, "198.51.100.2", 8091)).axon_external_ip == "198.51.100.2"
+
+
+@pytest.mark.parametrize("axon", [("localhost", "", 8091), (EVERY_ADDRESS, "example.com", 8091), ("", "", 8091)])
+def test_an_address_to_publish_is_a_number(axon: tuple[str, str, int]) -> None:
+    with pytest.raises(SettingsError, match=r"is no IP address: write for example --axon\.(external_)?ip 203"):
+        made(axon=axon)
+
+
+def test_addresses_are_written_as_the_chain_writes_them() -> None:
+    assert made(axon=(EVERY_ADDRESS, "198.51.100.2", 1)).published(8091) == "198.51.100.2:8091"
+    assert made(axon=("2001:db8:0::7", "", 1)).published(8091) == "[2001:db8::7]:8091"
+
+
+def test_an_unknown_network_is_said_before_anything_else() -> None:
+    with pytest.raises(UnknownNetwork, match="pass --network finney"):
+        made(network="nowhere", ledger_committer="", axon=(EVERY_ADDRESS, "", 8091))
+
+
+def test_the_flags_that_name_a_wallet_leave_out_defaults() -> None:
+    assert made().wallet_flags == " --wallet.name alice --wallet.hotkey miner1"
+    assert made(wallet=("default", "default", "/w")).wallet_flags == " --wallet.path /w"
+
+
+def test_the_local_network_is_where_its_chain_listens(local_network: Path) -> None:
+    assert resolve("orchestra-local").endpoint == f"http://127.0.0.1:{LOCAL_PORT}"
+    known = {"ledger_committer": "5Local", "gateway": "http://127.0.0.1:5", "chain_port": 23456}
+    (local_network / "network.json").write_text(json.dumps(known))
+    assert resolve("orchestra-local").endpoint == "http://127.0.0.1:23456"
+    assert resolve("orchestra-local:7").endpoint == "http://127.0.0.1:7"
 
 
 def test_the_local_network_is_known(local_network: Path) -> None:
