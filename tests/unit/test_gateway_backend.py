@@ -111,7 +111,7 @@ class Miner:
     unreadable: bool = False
     unknown_ledger: bool = False
     asked: list[OrchestraSynapse] = field(default_factory=list[OrchestraSynapse])
-    private: list[bool] = field(default_factory=list[bool])
+    replays: list[int] = field(default_factory=list[int])
 
 
 class Attempts:
@@ -159,11 +159,9 @@ class Network:
             raise PeerFailed("declined", miner.refuses)
         return SignedResponse(200, b"", {}, "0x" + "00" * 32, 120)
 
-    async def judge(
-        self, peer: Peer, synapse: OrchestraSynapse, _: SignedResponse, *, private: bool
-    ) -> Answered | None:
+    async def judge(self, peer: Peer, synapse: OrchestraSynapse, _: SignedResponse, *, replays: int) -> Answered | None:
         miner = self.miners[peer.hotkey]
-        miner.private.append(private)
+        miner.replays.append(replays)
         if miner.unknown_ledger:
             return None
         signer = Keypair.create_from_uri(f"//{miner.name}")
@@ -248,7 +246,7 @@ async def test_nobody_to_ask() -> None:
 async def test_calls_are_repeated_only_with_the_users_consent(*, allowed: bool) -> None:
     miner = Miner("5A")
     await through(Network(miner, scored=("5A",)), allow_replay=allowed)
-    assert miner.private == [not allowed]
+    assert (miner.replays[0] > 0) is allowed
 
 
 async def test_status_says_all_that_a_person_asks() -> None:
