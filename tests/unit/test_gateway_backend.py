@@ -126,7 +126,7 @@ class Network:
         self, *miners: Miner, scored: Iterable[str] = (), refuted: Iterable[str] = (), sees: bool = True
     ) -> None:
         self.miners = {miner.name: miner for miner in miners}
-        self._scored, self._refuted = tuple(scored), set(refuted)
+        self._scored, self._refuted, self._unproven = tuple(scored), set(refuted), set(unproven)
         rows = [neuron(0, VALIDATOR.ss58_address, permit=True)]
         rows += [neuron(uid, name) for uid, name in enumerate(self.miners, 1)]
         block = BlockRef(77, "0x" + "77" * 32)
@@ -141,10 +141,13 @@ class Network:
         return self
 
     async def scores(self) -> tuple[Score, ...]:
-        full = dict.fromkeys(COMPONENTS, 1.0)
-        return tuple(
-            score(name, [ScoreEvent("e", name, "challenge", 1, full, name in self._refuted)]) for name in self._scored
-        )
+        return tuple(self._score(name) for name in self._scored)
+
+    def _score(self, name: str) -> Score:
+        values = dict.fromkeys(COMPONENTS, 1.0)
+        if name in self._unproven:
+            values["hash_verification"] = 0.0
+        return score(name, [ScoreEvent("e", name, "challenge", 1, values, name in self._refuted)])
 
     async def tempos_since_weights(self) -> int | None:
         return self.since
@@ -229,6 +232,14 @@ async def test_a_refuted_miner_is_not_asked() -> None:
     forger, honest = Miner("5Forger"), Miner("5Honest")
     await through(Network(forger, honest, scored=("5Forger", "5Honest"), refuted=("5Forger",)))
     assert (len(forger.asked), len(honest.asked)) == (0, 1)
+
+
+async def test_who_has_proved_nothing_is_asked_only_while_nobody_has() -> None:
+    unproven, proved = Miner("5New"), Miner("5Proved")
+    await through(Network(unproven, proved, scored=("5New", "5Proved"), unproven=("5New",)))
+    assert (len(unproven.asked), len(proved.asked)) == (0, 1)
+    await through(Network(unproven, scored=("5New",), unproven=("5New",)))
+    assert len(unproven.asked) == 1
 
 
 async def test_before_there_are_scores_whoever_serves_is_asked() -> None:
