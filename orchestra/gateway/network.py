@@ -63,10 +63,15 @@ class NetworkBackend:
         raise NobodyAnswered("; ".join(failures) or "no miner serves on this subnet yet: try again in a minute")
 
     async def _best(self) -> list[Peer]:
-        """The miners to ask, best score first; before there are scores, whoever serves."""
-        hotkeys = [each.hotkey for each in await self.validator.scores() if not each.refuted]
-        sight = self.validator.sight
-        if not hotkeys and sight is not None:
+        """The miners to ask, best score first: those that have proved something, before anybody has those that were not
+        caught, and before there are scores whoever serves. What a user asks is mostly not replayed, so it had better
+        not reach a forger.
+        """
+        scores, sight = await self.validator.scores(), self.validator.sight
+        standing = [each for each in scores if not each.refuted]
+        proved = [each for each in standing if each.components["hash_verification"].value > 0.0]
+        hotkeys = [each.hotkey for each in proved or standing]
+        if not scores and sight is not None:
             hotkeys = [each.hotkey for each in sight.members.miners(self.validator.min_stake_rao)]
         peers = (self.validator.peer(hotkey) for hotkey in hotkeys)
         return [peer for peer in peers if peer is not None][:MOST_MINERS_ASKED]
