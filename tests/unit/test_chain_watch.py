@@ -77,3 +77,18 @@ async def test_it_keeps_the_last_sight_with_its_age() -> None:
 async def test_it_ends_when_the_chain_stays_away() -> None:
     seen, _ = await watch([1, *[None] * 20], give_up_s=10)
     assert seen == [1, -1]
+
+
+async def test_a_block_whose_work_lost_the_chain_comes_again() -> None:
+    time = Time()
+    seen: list[int] = []
+    watcher = ChainWatch(ScriptedChain([1, 2, 2, 3]), 2, poll_s=1, clock=time, sleep=time.sleep)
+
+    async def on_block(sight: Sight) -> None:
+        seen.append(sight.block.number)
+        if seen == [1, 2]:
+            raise ChainUnreachable("test", "it went away under our work")
+
+    with pytest.raises(Done):
+        await watcher.run(on_block)
+    assert seen == [1, 2, 2, 3]
