@@ -123,7 +123,12 @@ class Network:
     """As much of a `Validator` as the gateway uses; asking a miner nobody scripted fails the test."""
 
     def __init__(
-        self, *miners: Miner, scored: Iterable[str] = (), refuted: Iterable[str] = (), sees: bool = True
+        self,
+        *miners: Miner,
+        scored: Iterable[str] = (),
+        refuted: Iterable[str] = (),
+        unproven: Iterable[str] = (),
+        sees: bool = True,
     ) -> None:
         self.miners = {miner.name: miner for miner in miners}
         self._scored, self._refuted, self._unproven = tuple(scored), set(refuted), set(unproven)
