@@ -7,6 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("orchestra", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("orchestra")  # no test depends on how busy the machine is
 
 
 @pytest.fixture(autouse=True, scope="session")
