@@ -50,6 +50,7 @@ from orchestra.subnets import Subnets
 from orchestra.transport import (
     Address,
     MetagraphPolicy,
+    NonceStoreFailed,
     OutboundClient,
     ServeError,
     SignedClient,
@@ -107,7 +108,7 @@ class Neuron:
         """Who may call: registered hotkeys, or only those of validators, by a metagraph of bounded age."""
         return SignedRequests(
             self_hotkey=self.signer.ss58_address,
-            nonces=self.nonces,
+            nonces=NotedNonces(self.nonces, self.notes),
             policy=MetagraphPolicy(
                 source=self._snapshot,
                 require_permit=validators_only,
@@ -200,6 +201,29 @@ class Neuron:
         if outcome.code == INSUFFICIENT:
             why = f"the coldkey cannot pay the fee: send it TAO (orchestra wallet show{self.settings.wallet_flags})"
         return f"the chain did not take our address ({outcome.code}), tried again with the next block: {why}"
+
+
+class NotedNonces:
+    """Nonces that tell the operator when they cannot be kept: until then the neuron refuses everybody, which is safe
+    and looks like silence.
+    """
+
+    def __init__(self, nonces: SqliteNonceStore, notes: Notes) -> None:
+        self._nonces, self._notes = nonces, notes
+
+    @property
+    def retention_s(self) -> float:
+        return self._nonces.retention_s
+
+    async def accept(self, hotkey: str, nonce_ns: int) -> bool:
+        """As the store's own; what it raises is noted and raised."""
+        try:
+            fresh = await self._nonces.accept(hotkey, nonce_ns)
+        except NonceStoreFailed as error:
+            self._notes.trouble("nonces", f"every request is refused: {error}; make room if the disk is full")
+            raise
+        self._notes.trouble("nonces", "", over="requests are answered again")
+        return fresh
 
 
 @asynccontextmanager
