@@ -8,6 +8,7 @@ never decompresses, never repeats a request by itself, and takes neither cookies
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -25,9 +26,14 @@ async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerTy
     try:
         return await handler(request)
     except aiohttp.ClientConnectorError as error:
-        raise httpx.ConnectError(str(error)) from error
+        raise httpx.ConnectError(_unconnected(error)) from error
     except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
         raise httpx.ReadError(str(error)) from error
+
+
+def _unconnected(error: aiohttp.ClientConnectorError) -> str:
+    """The system's words: aiohttp's own repeat an address that whoever reads them has already."""
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
 
 
 class AioTransport(httpx.AsyncBaseTransport):
