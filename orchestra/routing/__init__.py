@@ -1,6 +1,6 @@
 """Plan + Ledger -> Route: who does which task, who stands behind, and what that may be expected to cost."""
 
-from orchestra.routing.reference import RouteCost, optimal, regret, route_cost
+from orchestra.routing.reference import RouteCost, regret, route_cost
 from orchestra.routing.reputation import NO_REPUTATION, Estimate, LocalReputation, Reputation
 from orchestra.routing.route import Candidate, Limits, Route, RoutedTask
 from orchestra.routing.router import route
@@ -15,7 +15,6 @@ __all__ = [
     "Route",
     "RouteCost",
     "RoutedTask",
-    "optimal",
     "regret",
     "route",
     "route_cost",

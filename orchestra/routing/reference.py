@@ -9,14 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ledger.view import LedgerView
-from orchestra.planning.plan import Plan
 from orchestra.protocol import TaskStep
 from orchestra.routing.candidates import option
 from orchestra.routing.optimum import critical_path_ms
-from orchestra.routing.reputation import NO_REPUTATION
-from orchestra.routing.route import Limits, Route
-from orchestra.routing.router import choices, route
+from orchestra.routing.route import Route
+from orchestra.routing.router import choices
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +37,6 @@ def route_cost(routed: Route) -> RouteCost:
     picked = [option(way.candidates[0]) for way in routed.tasks]
     decided = choices({way.task.id: way for way in routed.tasks})
     return RouteCost(cost, critical_path_ms(decided, picked), success, len(routed.tasks))
-
-
-def optimal(plan: Plan, ledger: LedgerView, limits: Limits) -> RouteCost:
-    """The reference: governed metrics only, every operation usable, least expected cost within the limits."""
-    return route_cost(route(plan, ledger, limits, NO_REPUTATION))
 
 
 def regret(actual_steps: Iterable[TaskStep], reference: RouteCost) -> float:

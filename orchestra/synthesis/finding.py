@@ -210,7 +210,7 @@ class Finder:
         return coerced(split_list(rest), item) or None if rest else None
 
     def _cue(self, field: str) -> str | None:
-        """`RunPod is known for spot pricing and templates.`: what follows a phrase that means the field."""
+        """`Acme is known for short queues and support.`: what follows a phrase that means the field."""
         pattern = _CUES.get(" ".join(canonical_words(field)))
         for sentence, _ in self.layout.sentences() if pattern else ():
             if found := re.search(rf"\b(?:{pattern})\s+(?:its\s+)?(.+)$", sentence, re.I):

@@ -11,7 +11,7 @@ from ledger.entry import Metrics, Price, SubnetEntry
 from ledger.view import LedgerView, OperationRef
 from orchestra.planning.plan import Plan, Ref, Task
 from orchestra.protocol import StepError, TaskStep
-from orchestra.routing import NO_REPUTATION, Limits, RouteCost, optimal, regret, route
+from orchestra.routing import NO_REPUTATION, Limits, RouteCost, regret, route, route_cost
 from tests.builders import entry, operation
 
 LIMITS = Limits(deadline_ms=10_000, max_cost=1_000_000)
@@ -182,7 +182,7 @@ def test_a_chain_that_would_be_late_pays_for_speed_where_it_is_cheapest() -> Non
     plan = Plan("o", (search(), fetch("f", "s")))
     routed = route(plan, ledger, LIMITS, NO_REPUTATION)
     assert [each.candidates[0].ref.entry.id for each in routed.tasks] == ["slow-search", "fast-page"]
-    reference = optimal(plan, ledger, LIMITS)
+    reference = route_cost(route(plan, ledger, LIMITS, NO_REPUTATION))
     assert reference == RouteCost(expected_cost=102 + 304, latency_ms=6_061 + 102, success=0.99**2, tasks=2)
 
 
