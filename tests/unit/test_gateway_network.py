@@ -64,8 +64,8 @@ class Asked:
 async def asked(*table: Score, serving: tuple[str, ...] = (A, B, C)) -> list[str]:
     validator = Asked(list(table), serving)
     told: list[Progress] = []
+    clock = VirtualClock()
     with pytest.raises(NobodyAnswered) as nobody:
-        clock = VirtualClock()
         await NetworkBackend(cast("Any", validator), clock, clock.sleep).answer(REQUEST, told.append)
     assert [each.stage for each in told] == (["asking"] * len(validator.asked) or ["waiting"])
     assert all(hotkey in str(nobody.value) for hotkey in validator.asked)
