@@ -303,7 +303,7 @@ class Governor:
             self._cases.hear(case, judged.verdict)
 
     def _take_batch(self, batch: Batch) -> None:
-        if batch.seal.signer in self._validators():
+        if batch.seal.signer in self.validators:
             self._witness.saw(batch.seal)
         voted = self._chain.voters(batch.header.window)
         wanted = batch.digest in voted or any(digest == batch.digest for digest, _ in self._outcomes.values())
@@ -329,10 +329,12 @@ class Governor:
     def _take_accusation(self, proof: Equivocation) -> None:
         if proof.culprit in self._witness.accused:
             return
-        if proof.culprit not in self._validators() or not self._witness.heard(proof):
+        if proof.culprit not in self.validators or not self._witness.heard(proof):
             self._out.refused = "this proves nothing"
 
-    def _validators(self) -> Mapping[str, int]:
+    @property
+    def validators(self) -> Mapping[str, int]:
+        """Stakes of the validators, as last read."""
         frozen = self._chain.newest()
         return frozen.stakes if frozen else {}
 
@@ -400,7 +402,7 @@ class Governor:
                 self._named.add(culprit)
                 self._out.accused.append(proof)
                 self._out.persist = True
-                self._out.send((each for each in sorted(self._validators()) if each != self._me), proof)
+                self._out.send((each for each in sorted(self.validators) if each != self._me), proof)
         return self._out.close()
 
     def _forget(self) -> None:
@@ -408,6 +410,12 @@ class Governor:
         self._batches.forget(min(self.decided, self._window) - WINDOWS_KEPT)
         self._finals = {window: each for window, each in self._finals.items() if window > self.decided - WINDOWS_KEPT}
         self._outcomes = {k: found for k, found in self._outcomes.items() if k > self._window - 2 * WINDOWS_KEPT}
+
+    @property
+    def leader(self) -> str | None:
+        """Who leads the current window, as far as this node can tell."""
+        frozen = self._chain.frozen.get(self._window)
+        return frozen.leader if frozen else None
 
     @property
     def accused(self) -> Mapping[str, Equivocation]:
