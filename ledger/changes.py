@@ -37,13 +37,15 @@ had moved on; `false`: denied, which alone costs half the bond.
 class Bond(Model):
     """A bond that was put up and settled. A later one for the same `proposal` corrects the earlier.
 
-    `anchor` is the block that fixed the proposal, `revealed` the block by which the committee knew what it says.
+    `entry` and `operation` (empty: all of it) say what the proposal was about, `anchor` is the block that fixed it,
+    `revealed` the block by which the committee knew what it says.
     """
 
     proposal: Digest
     substance: Digest
     about: ProposalKind
     entry: Slug
+    operation: Slug | Literal[""]
     proposer: Address
     outcome: Outcome
     anchor: BlockNumber

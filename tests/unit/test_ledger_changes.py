@@ -26,6 +26,7 @@ BOND = Bond(
     substance="0x" + "22" * 32,
     about="schema_update",
     entry="desearch",
+    operation="web_search",
     proposer=ALICE.ss58_address,
     outcome="false",
     anchor=120,

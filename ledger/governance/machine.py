@@ -1,0 +1,459 @@
+"""The state machine of one validator: blocks, messages and probe reports in; messages, votes and changes out.
+
+It never asks for the time and never waits. A vote is read off the chain at one finalised block, so there is no round to
+lose and nothing to agree about twice; what this file is careful about is to sign each thing once, also across a restart
+(`Effects.persist`), and to keep still when it missed something (`is_sure` is False) until others have told it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ledger.changes import Change
+from ledger.entry import Metrics
+from ledger.governance.batches import Batches
+from ledger.governance.book import Book
+from ledger.governance.cases import Cases
+from ledger.governance.catchup import CatchUp, Target
+from ledger.governance.chain import Block, ChainMemory, Frozen, Vote
+from ledger.governance.checking import Checker, Lacking, Refused
+from ledger.governance.effects import Effects, Fetch, Outbox, Probe
+from ledger.governance.judging import Observation, Seen
+from ledger.governance.rules import Rules
+from ledger.governance.witness import Witness
+from ledger.proposals import SignedProposal
+from ledger.statements import (
+    Ballot,
+    Batch,
+    BatchRequest,
+    Equivocation,
+    Final,
+    Finals,
+    FinalsRequest,
+    Judged,
+    Message,
+    sign_final,
+)
+from ledger.types import Signer, Verify
+
+WINDOWS_KEPT = 3
+"""Batches and final statements of so many windows are kept for those that ask; a batch that could not be had for as
+long is not waited for.
+"""
+
+
+class Governor:
+    """One validator. `book` is that of its log; `dumped` what it kept (`Effects.persist`), None at its first start."""
+
+    def __init__(
+        self, signer: Signer, verify: Verify, rules: Rules, book: Book, dumped: Mapping[str, Any] | None = None
+    ) -> None:
+        self._signer = signer
+        self._me = signer.ss58_address
+        self._rules = rules
+        self.book = book
+        self._chain = ChainMemory(rules) if dumped is None else ChainMemory.load(rules, dumped["chain"])
+        self._witness = Witness(verify)
+        checker = Checker(rules, self._chain, self._witness, verify)
+        self._cases = Cases(checker, signer)
+        self._batches = Batches(checker)
+        self._catchup = CatchUp()
+        self._target: Target | None = None
+        self._outcomes: dict[int, tuple[str | None, tuple[str, ...]]] = {}
+        self._finals: dict[int, Final] = {}
+        self._named: set[str] = set()
+        self._led = -1
+        self._quiet_until = -1
+        self.decided = -1
+        self.is_sure = book.window < 0
+        self.vote: Vote | None = None
+        self._out = Outbox()
+        if dumped is not None:
+            self._load(dumped)
+
+    # what goes in
+
+    def on_block(self, block: Block) -> Effects:
+        """A finalised block. They come in order; one that was left out may cost this node its say for a while."""
+        self._out = Outbox()
+        is_first = self._chain.last < 0
+        if not self._chain.observe(block):
+            return self._out.close()
+        if is_first:
+            self._begin()
+        self._read_votes()
+        self._advance()
+        if not self._is_informed():
+            self._ask()
+        self._lead()
+        self._elect()
+        self._deliver()
+        self._request_unknown()
+        self._probe()
+        if block.number % self._rules.window == 0:
+            self._forget()
+        return self._close()
+
+    def on_message(self, message: Message, sender: str) -> Effects:
+        """A message from a hotkey that the transport has authenticated."""
+        self._out = Outbox()
+        frozen = self._chain.newest()
+        if frozen is None:
+            self._out.refused = "not ready: no window has begun since this node started"
+        elif isinstance(message, SignedProposal):
+            self._admit(message)
+        elif sender not in frozen.stakes:
+            self._out.refused = "not a validator"
+        else:
+            self._take(message, sender)
+        return self._close()
+
+    def on_report(self, digest: str, seen: Seen, measured: Metrics | None = None) -> Effects:
+        """What a probe saw (`Probe`), by the proposal's digest."""
+        self._out = Outbox()
+        observation = Observation(self._chain.last, seen, measured)
+        self._out.persist |= self._cases.report(digest, observation, self._chain.last)
+        return self._close()
+
+    def on_log(self, changes: Sequence[Change]) -> Effects:
+        """The leaves that `Fetch` asked for, from whoever: they count if they lead to the version that was named."""
+        self._out = Outbox()
+        target = self._target
+        if target is None:
+            self._out.refused = "nothing was asked for"
+        elif len(changes) != target.size - self.book.frontier.size:
+            self._out.refused = "not the leaves that were asked for"
+        else:
+            self._adopt(target, changes)
+        return self._close()
+
+    # the chain
+
+    def _begin(self) -> None:
+        """The first block that this node ever saw: what it may have signed in this window it cannot know, and it needs
+        time to hear from others.
+        """
+        self.decided = self._rules.due(self._chain.last)
+        self._quiet_until = self._rules.window_of(self._chain.last + self._rules.final_at)
+
+    def _read_votes(self) -> None:
+        """At a window's reading block: which batch is final, if any."""
+        due = self._rules.due(self._chain.last)
+        if self._chain.last == self._rules.reading(due) and due in self._chain.frozen and due > self.decided:
+            batch = self._chain.tally(due)
+            voters = self._chain.voters(due).get(batch, []) if batch else []
+            self._outcomes[due] = (batch, tuple(voters))
+        missed = any(window not in self._outcomes for window in range(self.decided + 1, due + 1)[:WINDOWS_KEPT])
+        if missed or due - self.decided >= WINDOWS_KEPT:
+            self.is_sure = False
+
+    def _advance(self) -> None:
+        """Put into effect what is final, window by window."""
+        while (found := self._outcomes.get(self.decided + 1)) is not None:
+            digest, _ = found
+            if digest is not None and not self._apply(digest):
+                return
+            del self._outcomes[self.decided + 1]
+            self.decided += 1
+            self._conclude(digest)
+
+    def _apply(self, digest: str) -> bool:
+        """Append a final batch. False when it is not at hand, or does not continue this node's log."""
+        batch = self._batches.get(digest)
+        if batch is None:
+            return False
+        try:
+            found = self._batches.comes_to(batch, self.book)
+        except Lacking:
+            found = None
+        if found is None:
+            self.is_sure = False
+            return False
+        changes, after = found
+        self._out.append(self.book.frontier.size, changes)
+        self.book = after
+        self.is_sure = True  # two thirds of the stake build on what this node had
+        self._cases.forget(after, self._chain.last)
+        return True
+
+    def _conclude(self, batch: str | None) -> None:
+        """Say what was final in the window just decided."""
+        if self.is_sure and self.decided > self._quiet_until:
+            version = self.book.version
+            self._finals[self.decided] = sign_final(self._signer, window=self.decided, batch=batch, version=version)
+            self._out.persist = True
+        self._catchup.forget(self.decided - 1)
+
+    # the window
+
+    @property
+    def _window(self) -> int:
+        return self._rules.window_of(self._chain.last)
+
+    def _frozen_now(self) -> Frozen | None:
+        """The set of the current window, while its votes are not read yet and this node may take part."""
+        is_open = self._chain.last < self._rules.reading(self._window)
+        has_say = self.is_sure and self._window > self._quiet_until and self.decided == self._window - 1
+        return self._chain.frozen.get(self._window) if is_open and has_say else None
+
+    def _lead(self) -> None:
+        """As the leader: seal one batch, as soon as anything is proven."""
+        frozen = self._frozen_now()
+        if frozen is None or frozen.leader != self._me or self._led >= frozen.window:
+            return
+        if self._chain.last < frozen.block + self._rules.gather:
+            return
+        certificates = self._cases.proven(self.book, frozen.block)
+        if not certificates:
+            return
+        batch = self._batches.make(self._signer, frozen, self.book, certificates)
+        self._batches.take(batch, wanted=True)
+        self._led = frozen.window
+        self._out.persist = True
+        self._out.send(self._others(frozen), batch)
+
+    def _elect(self) -> None:
+        """Vote for the first right batch of the window, once; on chain again while the chain does not show it."""
+        frozen = self._frozen_now()
+        if frozen is None:
+            return
+        if self.vote is None or self.vote.window < frozen.window:
+            right = (each for each in self._batches.of_window(frozen.window) if self._batches.is_right(each, self.book))
+            batch = next(right, None)
+            if batch is None:
+                return
+            self.vote = self._out.vote = Vote(frozen.window, batch.digest)
+            self._out.persist = True
+        elif self._is_beat() and self._chain.votes.get(self._me) != self.vote:
+            self._out.vote = self.vote
+
+    def _deliver(self) -> None:
+        """Bring our verdicts to the leader, until there is a batch."""
+        frozen = self._frozen_now()
+        if frozen is None or frozen.leader is None or frozen.leader == self._me or not self._is_beat():
+            return
+        if self._batches.of_window(frozen.window):
+            return
+        judged = tuple(
+            Judged(proposal=case.sent, verdict=case.mine)
+            for case in self._cases.judged(frozen.block)
+            if case.mine is not None
+        )
+        if judged:
+            self._out.send([frozen.leader], Ballot(judged=judged))
+
+    def _request_unknown(self) -> None:
+        """Ask for batches that others voted for and this node does not have."""
+        wanted = {digest: voters for digest, voters in self._outcomes.values() if digest is not None}
+        if self._chain.last < self._rules.reading(self._window):
+            wanted |= {digest: tuple(voters) for digest, voters in self._chain.voters(self._window).items()}
+        for digest, voters in wanted.items():
+            peers = [each for each in voters if each != self._me]
+            if peers and self._batches.get(digest) is None:
+                self._out.send([peers[self._chain.last % len(peers)]], BatchRequest(batch=digest))
+
+    def _probe(self) -> None:
+        if self.is_sure:
+            signed = self._cases.signed
+            for case in self._cases.due(self.book, self._chain.last):
+                self._out.probes.append(Probe(case.sent, len(case.observed)))
+            self._out.persist |= signed != self._cases.signed
+
+    def _is_beat(self) -> bool:
+        return (self._chain.last - self._rules.start(self._window)) % self._rules.resend == 0
+
+    def _others(self, frozen: Frozen) -> list[str]:
+        return [each for each in sorted(frozen.stakes) if each != self._me]
+
+    # messages
+
+    def _admit(self, sent: SignedProposal) -> None:
+        try:
+            self._cases.admit(sent, self.book, self._chain.last)
+        except (Refused, Lacking) as error:
+            self._out.refused = str(error)
+
+    def _take(self, message: Message, sender: str) -> None:
+        if isinstance(message, Ballot):
+            self._take_ballot(message, sender)
+        elif isinstance(message, Batch):
+            self._take_batch(message)
+        elif isinstance(message, BatchRequest):
+            batch = self._batches.get(message.batch)
+            if batch is not None:
+                self._out.send([sender], batch)
+        elif isinstance(message, FinalsRequest):
+            finals = tuple(final for window, final in sorted(self._finals.items()) if window >= message.since)
+            self._out.send([sender], Finals(finals=finals[-WINDOWS_KEPT:]))
+        elif isinstance(message, Finals):
+            self._take_finals(message, sender)
+        elif isinstance(message, Equivocation):
+            self._take_accusation(message)
+
+    def _take_ballot(self, ballot: Ballot, sender: str) -> None:
+        for judged in ballot.judged:
+            if judged.verdict.signer != sender or not self._witness.saw(judged.verdict):
+                self._out.refused = "a verdict that its sender did not sign"
+                continue
+            try:
+                case = self._cases.admit(judged.proposal, self.book, self._chain.last)
+            except (Refused, Lacking):
+                continue
+            self._cases.hear(case, judged.verdict)
+
+    def _take_batch(self, batch: Batch) -> None:
+        if batch.seal.signer in self.validators:
+            self._witness.saw(batch.seal)
+        voted = self._chain.voters(batch.header.window)
+        wanted = batch.digest in voted or any(digest == batch.digest for digest, _ in self._outcomes.values())
+        try:
+            if batch.header.window <= self.decided:
+                raise Refused("that window is decided")
+            is_new = self._batches.take(batch, wanted=wanted)
+        except Refused as error:
+            self._out.refused = str(error)
+            return
+        if is_new:
+            self._advance()
+            self._elect()
+
+    def _take_finals(self, message: Finals, sender: str) -> None:
+        for final in message.finals:
+            if final.signer != sender or not self._window - WINDOWS_KEPT <= final.window <= self._window:
+                continue
+            if self._witness.saw(final) and final.window >= self.decided and not self._is_informed():
+                self._catchup.hear(final)
+        self._aim()
+
+    def _take_accusation(self, proof: Equivocation) -> None:
+        if proof.culprit in self._witness.accused:
+            return
+        if proof.culprit not in self.validators or not self._witness.heard(proof):
+            self._out.refused = "this proves nothing"
+
+    @property
+    def validators(self) -> Mapping[str, int]:
+        """Stakes of the validators, as last read."""
+        frozen = self._chain.newest()
+        return frozen.stakes if frozen else {}
+
+    # catching up
+
+    def _is_informed(self) -> bool:
+        """Nothing to learn from others: sure, and not in the first window after an empty start."""
+        return self.is_sure and self._window > self._quiet_until and self._target is None
+
+    def _ask(self) -> None:
+        frozen = self._chain.newest()
+        if frozen is None or not self._is_beat():
+            return
+        self._out.send(self._others(frozen), FinalsRequest(since=max(0, self.decided)))
+        self._fetch()
+
+    def _aim(self) -> None:
+        """Is there enough to go by? Then go there."""
+        frozen = self._chain.newest()
+        target = None if frozen is None or self._is_informed() else self._catchup.target(frozen)
+        if target is None or target.window < self.decided:
+            return
+        if target.version == self.book.version:
+            self._arrive(target)
+        elif target != self._target:
+            self.is_sure = False
+            self._target = target
+            self._fetch()
+
+    def _fetch(self) -> None:
+        if self._target is not None and self._target.size > self.book.frontier.size:
+            self._out.fetch = Fetch(self.book.frontier.size, self._target.version, self._target.peers)
+
+    def _adopt(self, target: Target, changes: Sequence[Change]) -> None:
+        after = self.book.copy()
+        after.extend(changes)
+        if after.version != target.version:
+            self._out.refused = "these leaves do not lead from this node's log to the version that is final"
+            return
+        self._out.append(self.book.frontier.size, changes)
+        self.book = after
+        self._arrive(target)
+
+    def _arrive(self, target: Target) -> None:
+        """This node now holds what is final after the target's window."""
+        self._target = None
+        self.decided = max(self.decided, target.window)
+        self.is_sure = True
+        self._outcomes = {window: found for window, found in self._outcomes.items() if window > self.decided}
+        self._catchup.forget(self.decided - 1)
+        self._cases.forget(self.book, self._chain.last)
+        self._out.persist = True
+        self._advance()
+
+    @property
+    def has_diverged(self) -> bool:
+        """The network agrees on a log that this node's is no beginning of: start again from a checkpoint."""
+        return self._target is not None and self._target.size <= self.book.frontier.size
+
+    # memory
+
+    def _close(self) -> Effects:
+        for culprit, proof in self._witness.accused.items():
+            if culprit not in self._named:
+                self._named.add(culprit)
+                self._out.accused.append(proof)
+                self._out.persist = True
+                self._out.send((each for each in sorted(self.validators) if each != self._me), proof)
+        return self._out.close()
+
+    def _forget(self) -> None:
+        self._cases.forget(self.book, self._chain.last)
+        self._batches.forget(min(self.decided, self._window) - WINDOWS_KEPT)
+        self._finals = {window: each for window, each in self._finals.items() if window > self.decided - WINDOWS_KEPT}
+        self._outcomes = {k: found for k, found in self._outcomes.items() if k > self._window - 2 * WINDOWS_KEPT}
+
+    @property
+    def leader(self) -> str | None:
+        """Who leads the current window, as far as this node can tell."""
+        frozen = self._chain.frozen.get(self._window)
+        return frozen.leader if frozen else None
+
+    @property
+    def accused(self) -> Mapping[str, Equivocation]:
+        """A proof for every validator that was seen to sign two things where it may sign one."""
+        return self._witness.accused
+
+    def dump(self) -> dict[str, Any]:
+        """All that must outlive a restart, as JSON values. The log itself is kept elsewhere."""
+        return {
+            "chain": self._chain.dump(),
+            "cases": self._cases.dump(),
+            "batches": self._batches.dump(),
+            "outcomes": [[window, digest, list(voters)] for window, (digest, voters) in self._outcomes.items()],
+            "finals": [each.model_dump(mode="json") for each in self._finals.values()],
+            "accused": [each.model_dump(mode="json") for each in self._witness.accused.values()],
+            "led": self._led,
+            "quiet_until": self._quiet_until,
+            "decided": self.decided,
+            "is_sure": self.is_sure,
+            "vote": list(self.vote) if self.vote else None,
+            "version": self.book.version,
+        }
+
+    def _load(self, dumped: Mapping[str, Any]) -> None:
+        self._cases.load(dumped["cases"])
+        self._batches.load(dumped["batches"])
+        self._outcomes = {window: (digest, tuple(voters)) for window, digest, voters in dumped["outcomes"]}
+        finals = [Final.model_validate(each) for each in dumped["finals"]]
+        self._finals = {each.window: each for each in finals}
+        proofs = [Equivocation.model_validate(each) for each in dumped["accused"]]
+        self._witness.accused = {each.culprit: each for each in proofs}
+        self._named = set(self._witness.accused)
+        self._led, self._quiet_until = dumped["led"], dumped["quiet_until"]
+        self.vote = Vote(*dumped["vote"]) if dumped["vote"] else None
+        self.decided = max(dumped["decided"], self.book.window)
+        self._outcomes = {window: found for window, found in self._outcomes.items() if window > self.decided}
+        self.is_sure = dumped["is_sure"] and self._has_kept_up(dumped["version"])
+
+    def _has_kept_up(self, version: str) -> bool:
+        """The log is what it was when this was dumped, or longer by a batch that was appended just before the end."""
+        return self.book.version == version or self.book.frontier.size > int(version.partition(":")[0])

@@ -1,0 +1,259 @@
+"""Random schedules of a governed network where less than a third of the stake does its worst.
+
+Messages get lost, late and out of order; nodes lag, crash and come back; stakes change with every window. Liars judge
+the wrong way round, tell two stories, stall, lead badly, vote for anything and serve forged logs. Whatever the seed:
+honest nodes never hold two histories, never sign twice, never accuse each other, name everybody that was caught, and
+agree and move on once messages flow again.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from ledger.changes import BatchHeader, Bond, Change
+from ledger.governance.book import settle
+from ledger.governance.chain import Vote
+from ledger.governance.effects import Effects, Send
+from ledger.statements import (
+    Ballot,
+    Batch,
+    Finals,
+    Judged,
+    Message,
+    sign_final,
+    sign_seal,
+    sign_verdict,
+)
+from tests.figures import count, record
+from tests.governed import (
+    RULES,
+    Invariants,
+    Network,
+    Weather,
+    metrics_update,
+    random_hash,
+    schema_update,
+)
+
+SCHEDULES = count("governance_schedules", short=300, long=10000)
+WAYS = ("wrong", "two_faced", "stalls", "leads_badly", "votes_wildly", "forges")
+
+
+class Liars:
+    """What the liars do to their own effects. Each has some of the ways."""
+
+    def __init__(self, network: Network, ways: dict[str, set[str]], dice: random.Random) -> None:
+        self.network, self.ways, self.dice = network, ways, dice
+        network.tamper = self.tamper
+        network.lies = lambda name, truth: truth ^ self.does(name, "wrong")
+        network.forged_log = self.forge_log
+
+    def does(self, name: str, way: str) -> bool:
+        return way in self.ways.get(name, ())
+
+    def tamper(self, name: str, effects: Effects) -> Effects | None:
+        if name not in self.ways:
+            return effects
+        if self.does(name, "stalls") and self.dice.random() < 0.8:
+            return None
+        sends: list[Send] = []
+        for send in effects.sends:
+            sends += self.resend(name, send)
+        vote = effects.vote
+        if self.does(name, "votes_wildly"):
+            vote = self.any_vote(name)
+        return replace(effects, sends=tuple(sends), vote=vote)
+
+    def resend(self, name: str, send: Send) -> list[Send]:
+        message = send.message
+        if isinstance(message, Ballot) and self.does(name, "two_faced"):
+            return [send, *self.to_some(self.turned(name, message))]
+        if isinstance(message, Finals) and (self.does(name, "two_faced") or self.does(name, "forges")):
+            return [Send(send.to, self.other_finals(name, message)), *([send] if self.dice.random() < 0.5 else [])]
+        leads = isinstance(message, Batch) and message.seal.signer == self.network.keys[name].ss58_address
+        if isinstance(message, Batch) and leads and self.does(name, "leads_badly"):
+            return [Send(send.to, self.dice.choice([message, self.other_batch(name, message)]))]
+        return [send]
+
+    def to_some(self, message: Message) -> list[Send]:
+        addresses = [key.ss58_address for key in self.network.keys.values()]
+        return [Send(each, message) for each in self.dice.sample(addresses, len(addresses) // 3)]
+
+    def turned(self, name: str, ballot: Ballot) -> Ballot:
+        key = self.network.keys[name]
+        judged = [
+            Judged(
+                proposal=each.proposal,
+                verdict=sign_verdict(
+                    key,
+                    proposal=each.verdict.proposal,
+                    anchor=each.verdict.anchor,
+                    answer="deny" if each.verdict.answer == "confirm" else "confirm",
+                    seen=each.verdict.seen,
+                    probed=each.verdict.probed,
+                ),
+            )
+            for each in ballot.judged
+        ]
+        return Ballot(judged=tuple(judged))
+
+    def other_finals(self, name: str, message: Finals) -> Finals:
+        key = self.network.keys[name]
+        forged = f"9:{random_hash(self.dice)}"
+        finals = [sign_final(key, window=each.window, batch=each.batch, version=forged) for each in message.finals]
+        return Finals(finals=tuple(finals))
+
+    def other_batch(self, name: str, batch: Batch) -> Batch:
+        """With a certificate less, or with the same and another result."""
+        key = self.network.keys[name]
+        certificates = batch.certificates[1:] or batch.certificates
+        header = batch.header.model_copy(update={"certificates": tuple(each.digest for each in certificates)})
+        version = f"{len(certificates)}:{random_hash(self.dice)}"
+        book = self.network.nodes[name].governor.book
+        if len(certificates) < len(batch.certificates) and book.version == header.parent:
+            revealed = self.network.revealed
+            _, after = settle(book, header, certificates, RULES, consents=lambda *_: False, revealed=revealed)
+            version = after.version
+        seal = sign_seal(key, header=header, version=version)
+        return Batch(seal=seal, header=header, certificates=certificates)
+
+    def any_vote(self, name: str) -> Vote:
+        window = RULES.window_of(self.network.height)
+        votes = [each.governor.vote for each in self.network.nodes.values() if each.governor.vote]
+        known = [each for each in votes if each.window == window]
+        return self.dice.choice(known) if known and self.dice.random() < 0.7 else Vote(window, random_hash(self.dice))
+
+    def forge_log(self, name: str, changes: list[Change]) -> list[Change]:
+        if not self.does(name, "forges"):
+            return changes
+        return [
+            each.model_copy(update={"outcome": "copy"}) if isinstance(each, Bond) else each
+            for each in reversed(changes)
+        ]
+
+
+class Schedule:
+    """One seed: the cast, the weather, and what happens."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.dice = random.Random(seed)
+        self.names = [f"v{number}" for number in range(size)]
+        self.ways = {
+            name: set(self.dice.sample(WAYS, self.dice.randint(1, 3)))
+            for name in self.names[: self.dice.randint(0, max(1, size // 2))]
+        }
+        self.honest = [name for name in self.names if name not in self.ways]
+        fragile = self.dice.sample(self.honest, min(len(self.honest), 2 + size // 20))
+        self.network = Network(self.stakes(), seed=seed, fragile=fragile)
+        self.liars = Liars(self.network, self.ways, self.dice)
+        self.invariants = Invariants(self.network, set(self.ways))
+        self.fragile = fragile
+        self.away: dict[str, int] = {}
+        self.size = size
+
+    def stakes(self) -> dict[str, int]:
+        """Unequal, and of the liars less than a third in all."""
+        honest = {name: self.dice.choice([1, 3, 10, 40]) * self.dice.randint(50, 150) for name in self.honest}
+        limit = (sum(honest.values()) - 1) // 2
+        shares = {name: self.dice.random() for name in self.ways}
+        total = sum(shares.values()) or 1.0
+        liars = {name: int(limit * share / total * self.dice.choice([1, 1, 0.6])) for name, share in shares.items()}
+        return liars | honest
+
+    def run(self) -> None:
+        network = self.network
+        network.step(RULES.window + self.dice.randint(0, RULES.window))
+        network.weather = Weather(self.dice.choice([0, 0.1, 0.3]), self.dice.randint(0, 4), self.dice.randint(0, 3))
+        for _ in range(RULES.window * (5 if self.size < 20 else 3)):
+            self.one_block()
+        self.calm()
+        self.invariants.check_agreement()
+        self.invariants.check_accusations()
+
+    def one_block(self) -> None:
+        network, dice = self.network, self.dice
+        if (network.height + 1) % RULES.window == 0 and dice.random() < 0.7:
+            network.stakes = self.stakes()
+        if dice.random() < 0.08:
+            self.propose()
+        for name in self.fragile:
+            if name in self.away:
+                self.away[name] -= 1
+                if self.away[name] <= 0:
+                    del self.away[name]
+                    network.nodes[name].restart()
+            elif dice.random() < 0.01 and network.nodes[name].disk:
+                network.nodes[name].crash()
+                longest = 70 if len(self.away) == 0 else 15
+                self.away[name] = dice.randint(1, longest)
+        network.step()
+
+    def propose(self) -> None:
+        network, dice = self.network, self.dice
+        miner, entry_id, salt = dice.choice(list(network.miners)), dice.choice(["alpha", "beta"]), random_hash(dice)
+        address = network.miners[miner].ss58_address
+        make = schema_update if dice.random() < 0.5 else metrics_update
+        what = f"f{dice.randint(0, 3)}" if make is schema_update else dice.randint(1, 4) * 100
+        proposal = make(address, network.entries(), entry_id, what, salt=salt)  # pyright: ignore
+        network.propose(miner, proposal, is_true=dice.random() < 0.7, reveal_after=dice.randint(1, 10))
+
+    def calm(self) -> None:
+        """Everybody is back and messages flow: a new finding is settled as soon as an honest leader has had a window
+        or two.
+        """
+        network = self.network
+        network.weather = Weather()
+        for name in list(self.away):
+            network.nodes[name].restart()
+        network.stakes = self.stakes()
+        network.step(4 * RULES.window)
+        miner = network.miners["miner-a"].ss58_address
+        last = schema_update(miner, network.entries(), "gamma", "last", salt=random_hash(self.dice))
+        sent = network.propose("miner-a", last, is_true=True)
+        anchor, led = network.height + 1, 0
+        while led < 2:
+            network.step(RULES.window)
+            leader = network.nodes[self.honest[0]].governor.leader
+            led += leader is not None and network.names[leader] in self.honest
+        network.step(RULES.window)
+        judges = network.committee(sent.digest, anchor)
+        if judges.suffices(network.keys[name].ss58_address for name in self.honest):
+            outcomes = [each.outcome for each in self.log() if isinstance(each, Bond) and each.proposal == sent.digest]
+            assert outcomes == ["accepted"]
+
+    def log(self) -> list[Change]:
+        return self.network.nodes[self.honest[0]].log
+
+
+seeds = st.integers(0, 2**63)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("size", "schedules"), [(7, SCHEDULES * 4 // 5), (40, SCHEDULES // 5)])
+def test_honest_nodes_agree_whatever_less_than_a_third_does(size: int, schedules: int) -> None:
+    totals = dict.fromkeys(("batches", "bonds", "named"), 0)
+
+    @settings(
+        max_examples=schedules,
+        deadline=None,
+        database=None,
+        phases=(Phase.generate,),
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(seeds)
+    def check(seed: int) -> None:
+        schedule = Schedule(size, seed)
+        schedule.run()
+        log = schedule.log()
+        totals["batches"] += sum(isinstance(each, BatchHeader) for each in log)
+        totals["bonds"] += sum(isinstance(each, Bond) for each in log)
+        totals["named"] += len(schedule.network.nodes[schedule.honest[0]].governor.accused)
+
+    check()
+    assert totals["batches"] > schedules, "the schedules exercise nothing"
+    record(f"governance, {size} validators", schedules=schedules, **totals)
