@@ -124,6 +124,8 @@ def _fields(before: Mapping[str, Any], after: Mapping[str, Any], path: str) -> I
 
 def _shown(value: object) -> str:
     text = "absent" if value is None else json.dumps(value, ensure_ascii=False)
+    if len(text) > _MAX_SHOWN and isinstance(value, list):
+        return f"a list of {len(cast('list[object]', value))}"
     return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, cast
 
 from ledger.openapi.document import Document, NotExpressible
-from ledger.schema_measure import MAX_DEPTH, SchemaRefused
+from ledger.schema_measure import MAX_DEPTH, MAX_EXPANSIONS, SchemaRefused
 from ledger.schemas import compile_schema
 
 Direction = Literal["input", "output"]
@@ -54,6 +54,7 @@ class Closure:
         self._names: dict[str, str] = {}
         self._waiting: list[str] = []
         self._definitions: dict[str, Any] = {}
+        self._left = MAX_EXPANSIONS
 
     def add(self, node: object) -> Any:
         """A schema of the document, translated. A reference at its root is followed.
@@ -104,9 +105,12 @@ class Closure:
         return self._document.version == "3.0"
 
     def _of(self, node: object, depth: int) -> Any:
-        self._purse.spend()
         if isinstance(node, bool):
             return node
+        self._purse.spend()
+        self._left -= 1
+        if self._left < 0:
+            raise NotExpressible(f"too_many_expansions: more than {MAX_EXPANSIONS} subschemas")
         if not isinstance(node, dict):
             raise NotExpressible("malformed: a schema that is no object")
         if depth > MAX_DEPTH:
