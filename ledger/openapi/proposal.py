@@ -21,6 +21,7 @@ from ledger.entry import Auth, Claim, Endpoint, Operation, SubnetEntry, Surface
 from ledger.openapi.operations import Draft, OpenApi, Skipped
 from ledger.schema_measure import SchemaRefused
 from ledger.search import SearchIndex
+from ledger.store import MAX_ENTRY_BYTES
 from ledger.view import LedgerView
 
 _UNSAID = ("output_schema", "auth", "errors", "price", "rate_limit", "determinism", "safe_to_retry", "max_batch")
@@ -77,7 +78,8 @@ def propose(
     gets the one that its words speak of most.
 
     Raises:
-        ProposalFailed: a new entry without netuid; an operation whose capability cannot even be guessed.
+        ProposalFailed: a new entry without netuid; an operation whose capability cannot even be guessed; an entry that
+            would be larger than the Ledger keeps.
     """
     if known is None and netuid is None:
         raise ProposalFailed(f"no entry {entry_id!r} in this Ledger: a new one needs --netuid")
@@ -95,7 +97,10 @@ def propose(
     base["capabilities"] = list(dict.fromkeys(claimed))
     base["operations"] = [each.model_dump(mode="json") for each in operations]
     base["surfaces"] = [each.model_dump(mode="json") for each in _surfaces(known, origin)]
-    return Proposal(SubnetEntry.model_validate(base), tuple(report for _, report in merged), api.skipped)
+    entry = SubnetEntry.model_validate(base)
+    if (size := len(entry.canonical())) > MAX_ENTRY_BYTES:
+        raise ProposalFailed(f"the entry would be {size} bytes, at most {MAX_ENTRY_BYTES}: import fewer operations")
+    return Proposal(entry, tuple(report for _, report in merged), api.skipped)
 
 
 class _Merger:
