@@ -163,9 +163,9 @@ def _number(node: Mapping[str, Any], step: float) -> float:
     """The least that is allowed; where there is no least, one, or the most if that is less."""
     step = node.get("multipleOf", step)
     if "exclusiveMinimum" in node:
-        low = node["exclusiveMinimum"] + (step or 1)
-    else:
-        low = node.get("minimum", min(1, node.get("maximum", 1)))
+        low = node["exclusiveMinimum"]
+        return (math.floor(low / step) + 1) * step if step else low + 1
+    low = node.get("minimum", min(1, node.get("maximum", 1)))
     return math.ceil(low / step) * step if step else low
 
 

@@ -62,13 +62,18 @@ class Call(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ProbeRecord:
-    """What is remembered of the looks at one operation. Times in UTC seconds; `faults` are those since an answer."""
+    """What is remembered of the looks at one operation. Times in UTC seconds.
+
+    `drifts` counts how often it began to drift, `drifting` says that it still did at the last answer; `faults` are
+    those since an answer.
+    """
 
     first_at: float
     last_at: float
     not_before: float
     looks: int = 0
     drifts: int = 0
+    drifting: bool = False
     faults: int = 0
 
 
@@ -107,8 +112,8 @@ class Observation:
 
     @property
     def drifted(self) -> bool:
-        """It answered in another shape than the Ledger says."""
-        return self.difference is not None and self.difference.kind != "identical"
+        """It answered what readers of the Ledger's schema do not expect. A property more is a difference, no drift."""
+        return self.difference is not None and self.difference.kind == "breaking"
 
 
 def unprobeable(operation: Operation) -> str | None:
@@ -212,8 +217,11 @@ def _after(record: ProbeRecord, seen: Observation, last: Reply, interval: float)
     faults = 0 if seen.ok else record.faults + 1
     wait = min(interval * 2 ** min(faults, 16), max(interval, LONGEST_WAIT_S))
     until = seen.at + max(wait, last.retry_after_s or 0.0)
-    drifts = record.drifts + seen.drifted
-    return replace(record, not_before=until, looks=record.looks + 1, drifts=drifts, faults=faults)
+    record = replace(record, not_before=until, looks=record.looks + 1, faults=faults)
+    if not seen.ok:
+        return record
+    began = seen.drifted and not record.drifting
+    return replace(record, drifts=record.drifts + began, drifting=seen.drifted)
 
 
 def _spacing_s(operation: Operation) -> float:

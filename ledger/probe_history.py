@@ -6,7 +6,7 @@ from collections import OrderedDict
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import Column, Double, Integer, MetaData, String, Table, delete, insert, select
+from sqlalchemy import Boolean, Column, Double, Integer, MetaData, String, Table, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ledger.database import open_engine, reading
@@ -25,9 +25,10 @@ probes = Table(
     Column("not_before", Double, nullable=False),
     Column("looks", Integer, nullable=False),
     Column("drifts", Integer, nullable=False),
+    Column("drifting", Boolean, nullable=False),
     Column("faults", Integer, nullable=False),
 )
-_FIELDS = ("first_at", "last_at", "not_before", "looks", "drifts", "faults")
+_FIELDS = ("first_at", "last_at", "not_before", "looks", "drifts", "drifting", "faults")
 
 
 class MemoryProbeHistory:
