@@ -26,9 +26,7 @@ if TYPE_CHECKING:
     from ledger.entry_diff import EntryDifference
     from ledger.openapi import OpenApi, Proposal
 
-EPILOG = (
-    "Example: orchestra ledger import https://api.example.com/openapi.json --entry example --netuid 7"
-)
+EPILOG = "Example: orchestra ledger import https://api.example.com/openapi.json --entry example --netuid 7"
 FETCH_S = 20.0
 _URL = re.compile(r"https?://", re.IGNORECASE)
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
