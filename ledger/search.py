@@ -81,6 +81,12 @@ class SearchIndex:
             for name in entry.capabilities:
                 self._claims.setdefault(name, []).append((number, _served(entry, name)))
 
+    def capabilities(self, text: str) -> dict[str, float]:
+        """The capabilities that a text speaks of, best first, with their scores."""
+        words = Query.parse(text).words
+        scores = self._capabilities(words, self._weights(words))
+        return dict(sorted(scores.items(), key=lambda one: (-one[1], one[0])))
+
     def find(self, query: Query, *, limit: int = 10, tao_usd: Decimal | None = None) -> list[Hit]:
         """As `search`, for a question that is already parsed."""
         words = self._weights(query.words)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from orchestra import flags, ledger_cli, wallet_cli
+from orchestra import flags, ledger_cli, ledger_import_cli, wallet_cli
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,6 +35,7 @@ app = typer.Typer(
     '`orchestra run \'Compare RunPod and Lambda on A100 price\' --schema \'{"offers": [{"name": "str"}]}\'`',
 )
 app.add_typer(ledger_cli.app)
+ledger_cli.app.command("import", epilog=ledger_import_cli.EPILOG)(ledger_import_cli.import_command)
 app.add_typer(wallet_cli.app)
 
 Gateway = Annotated[

@@ -43,10 +43,10 @@ def list_command(
     as_json: AsJson = False,
 ) -> None:
     """List the entries: netuid, id, name, capabilities and how many operations are known."""
-    with _one_line_errors():
-        entries = [each for each in _entries(ledger_seed) if each.operations or not callable_only]
+    with one_line_errors():
+        entries = [each for each in read_entries(ledger_seed) if each.operations or not callable_only]
         if capability:
-            _known_capability(capability)
+            check_capability(capability)
             entries = [each for each in entries if capability in each.capabilities]
         if as_json:
             typer.echo(json.dumps([_summary(each) for each in entries]))
@@ -61,8 +61,8 @@ def show_command(
     as_json: AsJson = False,
 ) -> None:
     """Show one entry: what it does, who says so, every operation with price, auth and notes."""
-    with _one_line_errors():
-        entry = _find(_entries(ledger_seed), name)
+    with one_line_errors():
+        entry = _find(read_entries(ledger_seed), name)
         if as_json:
             typer.echo(json.dumps({**entry.model_dump(mode="json"), "digest": entry.digest}))
         else:
@@ -81,12 +81,12 @@ def search_command(
 
     Exits with 1 when nothing was found.
     """
-    with _one_line_errors():
+    with one_line_errors():
         from ledger.search import search
         from ledger.view import LedgerView
         from orchestra.settings import read_rate
 
-        view = LedgerView(_entries(ledger_seed))
+        view = LedgerView(read_entries(ledger_seed))
         hits = search(view, " ".join(question), limit=limit, tao_usd=read_rate(tao_usd))
         if as_json:
             typer.echo(json.dumps({"ledger_version": view.version, "hits": [_hit(each) for each in hits]}))
@@ -106,23 +106,33 @@ def seed_command(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
     """Write catalogue entries to a seed file that neurons and `orchestra run --local` start from."""
-    with _one_line_errors():
-        from orchestra.settings import SettingsError
-
-        entries = _entries(None)
+    with one_line_errors():
+        entries = read_entries(None)
         chosen = [_find(entries, name) for name in names] if names else entries
-        document = [each.model_dump(mode="json") for each in chosen if each.operations or not callable_only]
-        try:
-            with out.open("w" if force else "x", encoding="utf-8") as file:
-                json.dump(document, file, indent=1, ensure_ascii=False)
-        except FileExistsError:
-            raise SettingsError(f"{out} exists: name another file, or overwrite it with --force") from None
-        except OSError as error:
-            raise SettingsError(f"cannot write {out}: {error.strerror}") from None
-        typer.echo(f"{len(document)} entries in {out}")
+        written = [each for each in chosen if each.operations or not callable_only]
+        write_seed(out, written, force=force)
+        typer.echo(f"{len(written)} entries in {out}")
 
 
-def _entries(seed: Path | None) -> tuple[SubnetEntry, ...]:
+def write_seed(out: Path, entries: Iterable[SubnetEntry], *, force: bool) -> None:
+    """Write entries to a seed file.
+
+    Raises:
+        SettingsError: it exists and is not to be overwritten, or cannot be written.
+    """
+    from orchestra.settings import SettingsError
+
+    document = [each.model_dump(mode="json") for each in entries]
+    try:
+        with out.open("w" if force else "x", encoding="utf-8") as file:
+            json.dump(document, file, indent=1, ensure_ascii=False)
+    except FileExistsError:
+        raise SettingsError(f"{out} exists: name another file, or overwrite it with --force") from None
+    except OSError as error:
+        raise SettingsError(f"cannot write {out}: {error.strerror}") from None
+
+
+def read_entries(seed: Path | None) -> tuple[SubnetEntry, ...]:
     """The current entries of a seed file, or the catalogue.
 
     Raises:
@@ -153,7 +163,8 @@ def _find(entries: Iterable[SubnetEntry], name: str) -> SubnetEntry:
     raise SettingsError(f"no entry {name[:80]!r}: give an id or a netuid, as listed by: orchestra ledger list")
 
 
-def _known_capability(name: str) -> None:
+def check_capability(name: str) -> None:
+    """Raises `SettingsError` for a name that the vocabulary does not have, with the nearest that it has."""
     from rapidfuzz import process
 
     from ledger.catalogue import vocabulary
@@ -166,7 +177,8 @@ def _known_capability(name: str) -> None:
 
 
 @contextmanager
-def _one_line_errors() -> Generator[None]:
+def one_line_errors() -> Generator[None]:
+    """A wrong setting is one line on stderr and exit code 1."""
     from orchestra.settings import SettingsError
 
     try:
@@ -210,7 +222,7 @@ def _list_table(entries: Iterable[SubnetEntry]) -> Table:
     for each in entries:
         name = f"{each.name} ({each.status})" if each.status != "active" else each.name
         tags = ", ".join(each.capabilities)
-        table.add_row(str(each.netuid), each.id, _safe(name), tags, str(len(each.operations) or "-"))
+        table.add_row(str(each.netuid), each.id, safe(name), tags, str(len(each.operations) or "-"))
     return table
 
 
@@ -220,26 +232,26 @@ def _hits_table(hits: Iterable[Hit]) -> Table:
     table = Table("netuid", "id", "what it does", "call", "why", box=None)
     for each in hits:
         operations = "\n".join(ref.operation.name for ref in each.operations) or "-"
-        why = _safe("; ".join(each.why))
-        table.add_row(str(each.entry.netuid), each.entry.id, _safe(each.entry.description), operations, why)
+        why = safe("; ".join(each.why))
+        table.add_row(str(each.entry.netuid), each.entry.id, safe(each.entry.description), operations, why)
     return table
 
 
 def _show(entry: SubnetEntry) -> None:
     head = _grid()
     since = f" (seen at block {entry.netuid_since})" if entry.netuid_since else ""
-    head.add_row("entry", f"{entry.id} · {_safe(entry.name)} · netuid {entry.netuid}{since} · {entry.status}")
-    head.add_row("does", _safe(entry.description))
+    head.add_row("entry", f"{entry.id} · {safe(entry.name)} · netuid {entry.netuid}{since} · {entry.status}")
+    head.add_row("does", safe(entry.description))
     head.add_row("capabilities", ", ".join(entry.capabilities))
     for name, text in (("known as", ", ".join(entry.aliases)), ("notes", entry.notes)):
         if text:
-            head.add_row(name, _safe(text))
+            head.add_row(name, safe(text))
     for claim in entry.claims:
         checked = claim.verification
         found = f", {checked.result} by {checked.by} on {checked.at} ({checked.how})" if checked else ", not checked"
-        head.add_row(f"claim {claim.about}", _safe(f"{claim.authority}: {claim.source} ({claim.as_of}){found}"))
+        head.add_row(f"claim {claim.about}", safe(f"{claim.authority}: {claim.source} ({claim.as_of}){found}"))
     for surface in entry.surfaces:
-        head.add_row(surface.kind, _safe(surface.url))
+        head.add_row(surface.kind, safe(surface.url))
     head.add_row("digest", entry.digest)
     _print(head)
     for operation in entry.operations:
@@ -267,7 +279,7 @@ def _operation(operation: Operation) -> Table:
         rows.append(("notes", operation.notes))
     table = _grid()
     for name, text in rows:
-        table.add_row(name, _safe(text))
+        table.add_row(name, safe(text))
     return table
 
 
@@ -288,7 +300,8 @@ def _auth(operation: Operation) -> str:
     return "no key" if auth.kind == "none" else auth.kind
 
 
-def _safe(text: str) -> str:
+def safe(text: str) -> str:
+    """A stranger's text as one may show it."""
     from orchestra.render import plain
 
     return plain(text, 2000)
