@@ -1,0 +1,116 @@
+"""One committed change as the log carries it: its kind and its body, in the bytes that are hashed.
+
+What a kind means is for others to say. A copy of the log has to carry kinds that its reader has never heard of, or a
+newer validator's log could not be checked by anyone older; only `entry`, which everything else is read from, is
+understood here. One leaf is one line, so that a log is a file of lines.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Self
+
+from pydantic import ValidationError
+
+from ledger.canonical import MAX_DEPTH, StrictJSONError, canonical, leaf_hash, parse_strict
+from ledger.entry import SubnetEntry
+from ledger.types import JSON, Hash
+
+ENTRY = "entry"
+MAX_LEAF_BYTES = 1 << 20
+_KIND = re.compile(r"[a-z][a-z0-9_]{0,15}")
+_OPEN, _MIDDLE, _CLOSE = b'{"body":', b',"kind":"', b'"}'
+
+
+class LeafRefused(ValueError):
+    """Bytes that are no leaf of the log, or an `entry` that is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLeaf:
+    """A change of a `kind`. `body` is canonical JSON (RFC 8785)."""
+
+    kind: str
+    body: bytes
+
+    @classmethod
+    def of(cls, kind: str, body: Any) -> Self:
+        """A leaf from a JSON value.
+
+        Raises:
+            LeafRefused: a kind that no leaf has.
+            ValueError: the body cannot be canonicalised.
+        """
+        if not _KIND.fullmatch(kind):
+            raise LeafRefused(f"{kind[:32]!r} is no kind of change")
+        return cls(kind, canonical(body))
+
+    @property
+    def line(self) -> bytes:
+        """JCS({"body": body, "kind": kind}): what is hashed, and what stands in a file."""
+        return _OPEN + self.body + _MIDDLE + self.kind.encode() + _CLOSE
+
+    @property
+    def hash(self) -> Hash:
+        """The leaf of the tree: SHA-256(0x00, line)."""
+        return leaf_hash(self.line)
+
+    def entry(self) -> SubnetEntry | None:
+        """The entry after this change; None for another kind.
+
+        Raises:
+            LeafRefused: it says it is an entry and is none, or not spelled as we would write it.
+        """
+        return _entry(self, _parsed(self.body)) if self.kind == ENTRY else None
+
+
+def entry_leaf(entry: SubnetEntry) -> LogLeaf:
+    """The leaf of a committed entry."""
+    return LogLeaf(ENTRY, entry.canonical())
+
+
+def read_leaf(line: bytes) -> LogLeaf:
+    """A leaf from its line, without the newline. What comes back has exactly these bytes as its `line`.
+
+    Raises:
+        LeafRefused: too large, not strict JSON, not canonical, not a kind and a body, or an entry that is none.
+    """
+    value = _parsed(line)
+    if not isinstance(value, dict) or value.keys() != {"body", "kind"}:
+        raise LeafRefused("a leaf is a kind and a body")
+    kind = value["kind"]
+    if not isinstance(kind, str) or not _KIND.fullmatch(kind):
+        raise LeafRefused("not a kind of change")
+    if _canonical(value) != line:
+        raise LeafRefused("not in canonical spelling")
+    leaf = LogLeaf(kind, line[len(_OPEN) : -len(_MIDDLE + kind.encode() + _CLOSE)])
+    if kind == ENTRY:
+        _entry(leaf, value["body"])
+    return leaf
+
+
+def _parsed(raw: bytes) -> JSON:
+    try:
+        return parse_strict(raw, max_bytes=MAX_LEAF_BYTES, max_depth=MAX_DEPTH + 1)
+    except StrictJSONError as error:
+        raise LeafRefused(str(error)) from None
+
+
+def _canonical(value: JSON) -> bytes:
+    try:
+        return canonical(value)
+    except ValueError as error:
+        raise LeafRefused(str(error)) from None
+
+
+def _entry(leaf: LogLeaf, body: JSON) -> SubnetEntry:
+    try:
+        entry = SubnetEntry.model_validate(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))[:80] or "the whole"
+        raise LeafRefused(f"no entry: {where}: {first['msg'][:120]}") from None
+    if entry.canonical() != leaf.body:
+        raise LeafRefused(f"entry {entry.id} is not spelled as we would write it")
+    return entry
