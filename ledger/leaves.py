@@ -8,8 +8,9 @@ understood here. One leaf is one line, so that a log is a file of lines.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from pydantic import ValidationError
 
@@ -17,7 +18,7 @@ from ledger.canonical import MAX_DEPTH, StrictJSONError, canonical, leaf_hash, p
 from ledger.entry import SubnetEntry
 from ledger.types import JSON, Hash
 
-ENTRY = "entry"
+ENTRY: Final = "entry"
 MAX_LEAF_BYTES = 1 << 20
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,15}")
 _OPEN, _MIDDLE, _CLOSE = b'{"body":', b',"kind":"', b'"}'
@@ -29,22 +30,21 @@ class LeafRefused(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class LogLeaf:
-    """A change of a `kind`. `body` is canonical JSON (RFC 8785)."""
+    """A change of a `kind`. `body` is the canonical JSON (RFC 8785) of an object."""
 
     kind: str
     body: bytes
 
     @classmethod
-    def of(cls, kind: str, body: Any) -> Self:
-        """A leaf from a JSON value.
+    def of(cls, kind: str, body: Mapping[str, Any]) -> Self:
+        """A leaf from a JSON object.
 
         Raises:
-            LeafRefused: a kind that no leaf has.
-            ValueError: the body cannot be canonicalised.
+            LeafRefused: a kind that no leaf has, or a body that cannot be canonicalised.
         """
         if not _KIND.fullmatch(kind):
             raise LeafRefused(f"{kind[:32]!r} is no kind of change")
-        return cls(kind, canonical(body))
+        return cls(kind, _canonical(body))
 
     @property
     def line(self) -> bytes:
@@ -77,7 +77,7 @@ def read_leaf(line: bytes) -> LogLeaf:
         LeafRefused: too large, not strict JSON, not canonical, not a kind and a body, or an entry that is none.
     """
     value = _parsed(line)
-    if not isinstance(value, dict) or value.keys() != {"body", "kind"}:
+    if not isinstance(value, dict) or value.keys() != {"body", "kind"} or not isinstance(value["body"], dict):
         raise LeafRefused("a leaf is a kind and a body")
     kind = value["kind"]
     if not isinstance(kind, str) or not _KIND.fullmatch(kind):
@@ -97,7 +97,7 @@ def _parsed(raw: bytes) -> JSON:
         raise LeafRefused(str(error)) from None
 
 
-def _canonical(value: JSON) -> bytes:
+def _canonical(value: Any) -> bytes:
     try:
         return canonical(value)
     except ValueError as error:

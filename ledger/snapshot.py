@@ -53,7 +53,7 @@ class VerifiedSnapshot:
         return self.verified.checkpoint
 
 
-# Writing ----------------------------------------------------------------------------------------------------------------
+# Writing --------------------------------------------------------------------------------------------------------------
 
 
 def write_snapshot(note: bytes, leaves: Iterable[LogLeaf]) -> Iterator[bytes]:
@@ -79,7 +79,7 @@ def _body(note: bytes, leaves: Iterable[LogLeaf], log: MerkleLog) -> Iterator[by
         yield leaf.line + b"\n"
 
 
-# Reading ----------------------------------------------------------------------------------------------------------------
+# Reading --------------------------------------------------------------------------------------------------------------
 
 
 def verify_snapshot(

@@ -15,10 +15,10 @@ from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Tab
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from ledger.canonical import parse_strict
 from ledger.database import open_engine, reading
 from ledger.entry import SubnetEntry
-from ledger.view import LedgerView, change_leaf
+from ledger.leaves import LeafRefused, LogLeaf
+from ledger.view import Committed, LedgerView
 
 MAX_ENTRY_BYTES = 256 << 10
 
@@ -72,17 +72,46 @@ class LedgerStore:
         Raises:
             LedgerCorrupt: an index is missing, or a stored leaf is not the hash of its body.
         """
-        return LedgerView(await self.changes(0))
+        return LedgerView(await self.log())
+
+    async def log(self) -> tuple[Committed, ...]:
+        """Every change, read and understood.
+
+        Raises:
+            LedgerCorrupt: as `view`.
+        """
+        try:
+            return tuple(map(Committed.read, await self.leaves(0)))
+        except LeafRefused as error:
+            raise LedgerCorrupt(str(error)) from None
 
     async def changes(self, since: int, limit: int | None = None) -> tuple[SubnetEntry, ...]:
-        """Committed entries from log index `since` on, in order."""
+        """The entries among the changes from log index `since` on, in order."""
+        found = (Committed.read(leaf).entry for leaf in await self.leaves(since, limit))
+        return tuple(entry for entry in found if entry is not None)
+
+    async def leaves(self, since: int, limit: int | None = None) -> tuple[LogLeaf, ...]:
+        """The log from index `since` on, whatever kinds of change it holds.
+
+        Raises:
+            LedgerCorrupt: an index is missing, or a stored leaf is not the hash of its body.
+        """
         query = select(changes).where(changes.c.idx >= since).order_by(changes.c.idx).limit(limit)
         async with reading(self._engine) as connection:
             rows = (await connection.execute(query)).all()
         return tuple(_read(row, since + offset) for offset, row in enumerate(rows))
 
     async def append(self, entries: Sequence[SubnetEntry], *, onto: int, block: int) -> LedgerView:
-        """Commit changes as log indices `onto`, `onto + 1`, ... and return the Ledger that results.
+        """Commit entries as log indices `onto`, `onto + 1`, ... and return the Ledger that results.
+
+        Raises:
+            LedgerConflict: the log does not end at `onto`.
+        """
+        await self.extend([Committed.of(entry) for entry in entries], onto=onto, block=block)
+        return await self.view()
+
+    async def extend(self, added: Sequence[Committed], *, onto: int, block: int) -> None:
+        """Commit changes of any kind as log indices `onto`, `onto + 1`, ..., all of them or none.
 
         Raises:
             LedgerConflict: the log does not end at `onto`.
@@ -90,11 +119,10 @@ class LedgerStore:
         try:
             async with self._engine.begin() as connection:
                 await self._require_size(connection, onto)
-                if entries:
-                    await connection.execute(insert(changes), [_row(onto + i, e, block) for i, e in enumerate(entries)])
+                if added:
+                    await connection.execute(insert(changes), [_row(onto + i, e, block) for i, e in enumerate(added)])
         except IntegrityError:
             raise LedgerConflict(f"log index {onto} is taken: another writer committed first") from None
-        return await self.view()
 
     async def _require_size(self, connection: AsyncConnection, onto: int) -> None:
         size = (await connection.execute(select(func.count()).select_from(changes))).scalar_one()
@@ -102,24 +130,24 @@ class LedgerStore:
             raise LedgerConflict(f"the log holds {size} changes, this one was built on {onto}")
 
 
-def _row(index: int, entry: SubnetEntry, block: int) -> dict[str, Any]:
-    body = entry.canonical()
-    if len(body) > MAX_ENTRY_BYTES:
-        raise ValueError(f"entry {entry.id} takes {len(body)} bytes, at most {MAX_ENTRY_BYTES}")
+def _row(index: int, change: Committed, block: int) -> dict[str, Any]:
+    leaf, name = change.leaf, change.entry.id if change.entry else ""
+    if change.entry and len(leaf.body) > MAX_ENTRY_BYTES:
+        raise ValueError(f"entry {name} takes {len(leaf.body)} bytes, at most {MAX_ENTRY_BYTES}")
     return {
         "idx": index,
-        "kind": "entry",
-        "entry": entry.id,
-        "leaf": change_leaf(entry),
-        "body": body.decode(),
+        "kind": leaf.kind,
+        "entry": name,
+        "leaf": leaf.hash,
+        "body": leaf.body.decode(),
         "block": block,
     }
 
 
-def _read(row: Any, index: int) -> SubnetEntry:
+def _read(row: Any, index: int) -> LogLeaf:
     if row.idx != index:
         raise LedgerCorrupt(f"log index {index} is missing")
-    entry = SubnetEntry.model_validate(parse_strict(row.body.encode(), max_bytes=MAX_ENTRY_BYTES))
-    if change_leaf(entry) != row.leaf:
-        raise LedgerCorrupt(f"log index {index} ({row.entry}) does not hash to its leaf")
-    return entry
+    leaf = LogLeaf(row.kind, row.body.encode())
+    if leaf.hash != row.leaf:
+        raise LedgerCorrupt(f"log index {index} ({row.entry or row.kind}) does not hash to its leaf")
+    return leaf

@@ -11,12 +11,13 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Protocol
 
-from ledger.canonical import canonical, parse_strict
+from ledger.canonical import as_object, canonical, parse_strict
 from ledger.entry import SubnetEntry
+from ledger.leaves import ENTRY, MAX_LEAF_BYTES, LogLeaf
 from ledger.store import LedgerStore
 from ledger.types import JSON, Signer, Verify
-from ledger.view import LedgerView
-from orchestra.protocol import LedgerChanges, LedgerLeaf
+from ledger.view import Committed, LedgerView
+from orchestra.protocol import LedgerChanges, LedgerLeaf, OtherLeaf
 
 MAX_CHANGES_PER_MESSAGE = 500
 _KEPT_VERSIONS = 8
@@ -38,7 +39,7 @@ class LedgerNode:
     def __init__(self, store: LedgerStore, view: LedgerView) -> None:
         self._store = store
         self._view = view
-        self._log: tuple[SubnetEntry, ...] = ()
+        self._log: tuple[Committed, ...] = ()
         self._earlier: OrderedDict[str, LedgerView] = OrderedDict()
         self._lock = threading.Lock()  # around `_earlier` alone: audits look versions up from their threads
 
@@ -51,10 +52,10 @@ class LedgerNode:
         """
         store = await LedgerStore.open(url)
         node = cls(store, LedgerView(()))
-        log = await store.changes(0)
+        log = await store.log()
         if not log and seed:
-            await store.append(seed, onto=0, block=0)
-            log = tuple(seed)
+            log = tuple(map(Committed.of, seed))
+            await store.extend(log, onto=0, block=0)
         node._adopt(log)
         return node
 
@@ -92,25 +93,47 @@ class LedgerNode:
         Raises:
             KeyError: it never had it.
         """
-        found = next((entry for entry in self._log if entry.id == entry_id), None)
+        found = next((each.entry for each in self._log if each.entry and each.entry.id == entry_id), None)
         if found is None:
             raise KeyError(f"the Ledger never held an entry {entry_id!r}")
         return found
 
     async def commit(self, entries: Sequence[SubnetEntry], *, block: int) -> LedgerView:
-        """Append changes as the committing node.
+        """Append entries as the committing node.
 
         Raises:
             ledger.store.LedgerConflict: another writer of the same file was first.
         """
-        await self._store.append(entries, onto=len(self._log), block=block)
-        self._adopt((*self._log, *entries))
+        return await self._extend(tuple(map(Committed.of, entries)), block)
+
+    async def adopt(self, leaves: Sequence[LogLeaf], *, block: int) -> LedgerView:
+        """Append changes of any kind that were checked elsewhere: a verified snapshot's, or an agreed batch's.
+
+        Raises:
+            ledger.leaves.LeafRefused: an entry that is none; nothing is committed.
+            ledger.store.LedgerConflict: another writer of the same file was first.
+        """
+        return await self._extend(tuple(map(Committed.read, leaves)), block)
+
+    def leaves(self, size: int) -> tuple[LogLeaf, ...]:
+        """The first `size` leaves of the log.
+
+        Raises:
+            IndexError: it has fewer.
+        """
+        if size > len(self._log):
+            raise IndexError(f"{size} leaves of {len(self._log)}")
+        return tuple(each.leaf for each in self._log[:size])
+
+    async def _extend(self, added: tuple[Committed, ...], block: int) -> LedgerView:
+        await self._store.extend(added, onto=len(self._log), block=block)
+        self._adopt((*self._log, *added))
         return self._view
 
     def changes_since(self, size: int, signer: Signer) -> LedgerChanges:
         """What a follower at `size` needs next, signed. At most `MAX_CHANGES_PER_MESSAGE` leaves a message."""
         upto = min(size + MAX_CHANGES_PER_MESSAGE, len(self._log))
-        leaves = tuple(LedgerLeaf(index=i, kind="entry", body=self._log[i]) for i in range(size, upto))
+        leaves = tuple(_to_wire(i, self._log[i]) for i in range(size, upto))
         version = self._view.version if upto == len(self._log) else LedgerView(self._log[:upto]).version
         signature = "0x" + signer.sign(changes_payload(size, version)).hex()
         return LedgerChanges(
@@ -127,12 +150,11 @@ class LedgerNode:
             message = await source.changes_since(len(self._log))
             added = self._check(message, committer, verify)
             if added:
-                await self._store.append(added, onto=len(self._log), block=block)
-                self._adopt((*self._log, *added))
+                await self._extend(added, block)
             if len(added) < MAX_CHANGES_PER_MESSAGE:
                 return self._view
 
-    def _check(self, message: LedgerChanges, committer: str, verify: Verify) -> tuple[SubnetEntry, ...]:
+    def _check(self, message: LedgerChanges, committer: str, verify: Verify) -> tuple[Committed, ...]:
         signed = changes_payload(message.since, message.version)
         if message.signer != committer or not verify(committer, signed, bytes.fromhex(message.signature[2:])):
             raise LedgerRefused(f"these changes are not signed by {committer}, who commits to this Ledger")
@@ -140,17 +162,33 @@ class LedgerNode:
             range(message.since, message.since + len(message.leaves))
         ):
             raise LedgerRefused("the changes do not continue where this copy ends")
-        added = tuple(leaf.body for leaf in message.leaves)
+        added = tuple(map(_from_wire, message.leaves))
         if LedgerView((*self._log, *added)).version != message.version:
             raise LedgerRefused("the changes do not lead to the version that was signed: the histories differ")
         return added
 
-    def _adopt(self, log: tuple[SubnetEntry, ...]) -> None:
+    def _adopt(self, log: tuple[Committed, ...]) -> None:
         if self._log:
             with self._lock:
                 self._earlier[self._view.version] = self._view
         self._log = log
         self._view = LedgerView(log)
+
+
+def _to_wire(index: int, change: Committed) -> LedgerLeaf | OtherLeaf:
+    if change.entry is not None:
+        return LedgerLeaf(index=index, kind=ENTRY, body=change.entry)
+    body = as_object(parse_strict(change.leaf.body, max_bytes=MAX_LEAF_BYTES))
+    return OtherLeaf(index=index, kind=change.leaf.kind, body=body)
+
+
+def _from_wire(leaf: LedgerLeaf | OtherLeaf) -> Committed:
+    if isinstance(leaf, LedgerLeaf):
+        return Committed.of(leaf.body)
+    try:
+        return Committed.read(LogLeaf.of(leaf.kind, leaf.body))
+    except ValueError as error:
+        raise LedgerRefused(f"change {leaf.index}: {error}") from None
 
 
 def changes_payload(since: int, version: str) -> bytes:

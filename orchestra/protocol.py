@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, field_validator
 
 from ledger.canonical import DEFAULT_MAX_VALUES, HASH_PATTERN, StrictJSONError, as_object, canonical, parse_strict
 from ledger.entry import SubnetEntry
@@ -335,11 +335,26 @@ class ReplayVerdict(Message):
 
 
 class LedgerLeaf(Part):
-    """One committed change in log order."""
+    """One committed entry in log order."""
 
     index: int = Field(ge=0)
     kind: Literal["entry"]
     body: SubnetEntry
+
+
+class OtherLeaf(Part):
+    """A committed change of another kind, carried as it is: a newer peer may commit what we have never heard of."""
+
+    index: int = Field(ge=0)
+    kind: str = Field(max_length=16)
+    body: dict[str, Any]
+
+    @field_validator("kind")
+    @classmethod
+    def _is_another(cls, kind: str) -> str:
+        if kind == "entry":
+            raise ValueError("not an entry")
+        return kind
 
 
 class LedgerChangesRequest(Message):
@@ -354,7 +369,7 @@ class LedgerChanges(Message):
     MAX_VALUES: ClassVar[int] = 5_000_000
     since: int = Field(ge=0)
     version: LedgerVersion
-    leaves: tuple[LedgerLeaf, ...] = Field(max_length=1_000)
+    leaves: tuple[Annotated[LedgerLeaf | OtherLeaf, Field(union_mode="left_to_right")], ...] = Field(max_length=1_000)
     signer: SS58
     signature: Signature
 

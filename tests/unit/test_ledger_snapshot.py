@@ -99,7 +99,7 @@ def swapped(lines: list[bytes]) -> list[bytes]:
         ([LINES[0], LINES[1].replace(b'"netuid":0', b'"netuid":-1'), *LINES[2:-1]], "bad_leaf"),
         ([LINES[0], LINES[1].replace(b'{"body"', b'{ "body"'), *LINES[2:-1]], "bad_leaf"),
         ([LINES[0], LINES[1] + b" ", *LINES[2:-1]], "bad_leaf"),
-        ([LINES[0], b'{"body":1,"body":1,"kind":"x"}', *LINES[2:-1]], "bad_leaf"),
+        ([LINES[0], b'{"body":{},"body":1,"kind":"x"}', *LINES[2:-1]], "bad_leaf"),
         ([LINES[0].replace(b"snapshot/1", b"snapshot/2"), *LINES[1:-1]], "malformed"),
         ([b"[]", *LINES[1:-1]], "malformed"),
         ([canonical({"checkpoint": "no note", "format": "orchestra-ledger-snapshot/1"}), *LINES[1:-1]], "malformed"),
@@ -193,7 +193,7 @@ def test_sizes_are_bounded_while_reading() -> None:
     assert believe(COPY, max_bytes=len(COPY)).checkpoint.size == 5
     assert refusal(COPY, max_bytes=len(COPY) // 2) == "too_large"
     assert refusal(b"x" * (4 << 20)) == "too_large"
-    long = resealed([LINES[0], b'{"body":"' + b"x" * MAX_LEAF_BYTES + b'","kind":"x"}', *LINES[2:-1]])
+    long = resealed([LINES[0], b'{"body":{"a":"' + b"x" * MAX_LEAF_BYTES + b'"},"kind":"x"}', *LINES[2:-1]])
     assert refusal(long) == "too_large"
 
 
@@ -202,20 +202,21 @@ def test_sizes_are_bounded_while_reading() -> None:
     [
         b"",
         b"null",
-        b'{"body":1}',
-        b'{"body":1,"kind":"Entry"}',
-        b'{"body":1,"kind":1}',
-        b'{"body":1,"kind":"a b"}',
-        b'{"body":1,"kind":"abcdefghijklmnopq"}',
-        b'{"kind":"x","body":1}',
-        b'{"body":1.0,"kind":"x"}',
-        b'{"body":NaN,"kind":"x"}',
-        b'{"body":9007199254740993,"kind":"x"}',
+        b'{"body":{}}',
+        b'{"body":{},"kind":"Entry"}',
+        b'{"body":{},"kind":1}',
+        b'{"body":{},"kind":"a b"}',
+        b'{"body":{},"kind":"abcdefghijklmnopq"}',
+        b'{"kind":"x","body":{}}',
+        b'{"body":{"a":1.0},"kind":"x"}',
+        b'{"body":{"a":NaN},"kind":"x"}',
+        b'{"body":{"a":9007199254740993},"kind":"x"}',
         b'{"body":{"b":1,"a":2},"kind":"x"}',
-        b'{"body":"\\u0041","kind":"x"}',
-        b'{"body":' + b"[" * 70 + b"]" * 70 + b',"kind":"x"}',
+        b'{"body":{"a":"\\u0041"},"kind":"x"}',
+        b'{"body":{"a":' + b"[" * 70 + b"]" * 70 + b'},"kind":"x"}',
         b'{"body":{},"kind":"entry"}',
-        b'{"body":1,"extra":1,"kind":"x"}',
+        b'{"body":{},"extra":1,"kind":"x"}',
+        b'{"body":1,"kind":"x"}',
     ],
 )
 def test_a_line_that_is_no_leaf_is_refused(line: bytes) -> None:
