@@ -12,7 +12,7 @@ not count), so that a copy is either the one that was written or refused.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -88,14 +88,14 @@ def verify_snapshot(
     verify: Verify,
     *,
     now_ms: int,
-    last: Checkpoint | None = None,
+    seen: Sequence[Checkpoint] = (),
     keep: Callable[[LogLeaf], object] | None = None,
     max_bytes: int = MAX_SNAPSHOT_BYTES,
 ) -> VerifiedSnapshot:
     """Read a copy to its end and believe it, or say why not. Signatures come first: nothing unsigned is read far.
 
-    `last` is the largest checkpoint believed before; the copy must continue it. `keep` gets every leaf as it is read:
-    what it got is worth something only once this has returned.
+    `seen` are checkpoints believed before; the copy must continue them all. `keep` gets every leaf as it is read: what
+    it got is worth something only once this has returned.
 
     Raises:
         SnapshotRefused: as `verify_checkpoint`; `too_large`, `malformed`, `truncated` (fewer leaves than signed for),
@@ -104,10 +104,10 @@ def verify_snapshot(
     lines = _Lines(file, max_bytes)
     note = _read_head(lines.next(_MAX_HEAD))
     try:
-        verified = _believe(note, trust, verify, now_ms, last)
+        verified = _believe(note, trust, verify, now_ms, seen)
         log = _read_leaves(lines, verified.checkpoint, keep)
-        if last is not None:
-            _require_continuation(last, log)
+        for one in seen:
+            _require_continuation(one, log)
     except CheckpointRefused as error:
         raise SnapshotRefused(error.code, error.detail) from None
     _read_tail(lines)
@@ -162,13 +162,14 @@ def _read_head(line: bytes) -> bytes:
     return note.encode()
 
 
-def _believe(note: bytes, trust: Trust, verify: Verify, now_ms: int, last: Checkpoint | None) -> Verified:
-    """The checkpoint, as far as can be said before the leaves: a longer log than `last` is judged by them."""
+def _believe(note: bytes, trust: Trust, verify: Verify, now_ms: int, seen: Sequence[Checkpoint]) -> Verified:
+    """The checkpoint, as far as can be said before the leaves: they tell whether it continues a smaller one."""
+    largest = max(seen, key=lambda one: one.size, default=None)
     try:
-        longer = last is None or parse_checkpoint(note)[0].size > last.size
+        longer = largest is None or parse_checkpoint(note)[0].size > largest.size
     except NoteRefused as error:
         raise CheckpointRefused("malformed", str(error)) from None
-    return verify_checkpoint(note, trust, verify, now_ms=now_ms, last=None if longer else last)
+    return verify_checkpoint(note, trust, verify, now_ms=now_ms, last=None if longer else largest)
 
 
 def _read_leaves(lines: _Lines, checkpoint: Checkpoint, keep: Callable[[LogLeaf], object] | None) -> MerkleLog:
@@ -189,9 +190,9 @@ def _read_leaves(lines: _Lines, checkpoint: Checkpoint, keep: Callable[[LogLeaf]
     return log
 
 
-def _require_continuation(last: Checkpoint, log: MerkleLog) -> None:
-    if log.root(last.size) != last.root:
-        raise CheckpointRefused("inconsistent", f"it does not continue the {last.size} changes seen before")
+def _require_continuation(before: Checkpoint, log: MerkleLog) -> None:
+    if log.root(before.size) != before.root:
+        raise CheckpointRefused("inconsistent", f"it does not continue the {before.size} changes seen before")
 
 
 def _read_tail(lines: _Lines) -> None:

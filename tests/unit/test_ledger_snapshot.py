@@ -178,12 +178,13 @@ def test_an_old_copy_is_refused_and_cannot_be_made_young() -> None:
 
 def test_a_copy_continues_the_last_one_seen() -> None:
     before = checkpoint_of(LEAVES[:3])
-    assert believe(COPY, last=before).checkpoint.size == 5
-    assert believe(COPY, last=checkpoint_of(LEAVES)).checkpoint.size == 5
-    assert believe(COPY, last=checkpoint_of([])).checkpoint.size == 5
-    assert refusal(COPY, last=checkpoint_of(leaves_of(6))) == "rollback"
-    assert refusal(COPY, last=checkpoint_of(LEAVES[::-1])) == "split_view"
-    assert refusal(COPY, last=checkpoint_of(LEAVES[1:4])) == "inconsistent"
+    assert believe(COPY, seen=[before]).checkpoint.size == 5
+    assert believe(COPY, seen=[checkpoint_of(LEAVES)]).checkpoint.size == 5
+    assert believe(COPY, seen=[checkpoint_of([])]).checkpoint.size == 5
+    assert refusal(COPY, seen=[checkpoint_of(leaves_of(6))]) == "rollback"
+    assert refusal(COPY, seen=[checkpoint_of(LEAVES[::-1])]) == "split_view"
+    assert refusal(COPY, seen=[checkpoint_of(LEAVES[1:4])]) == "inconsistent"
+    assert refusal(COPY, seen=[before, checkpoint_of(LEAVES[1:3])]) == "inconsistent"
 
 
 # bounds ---------------------------------------------------------------------------------------------------------------
