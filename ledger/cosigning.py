@@ -74,6 +74,12 @@ class CheckpointStore:
         async with reading(self._engine) as connection:
             return await _note(connection, origin)
 
+    async def notes(self) -> tuple[bytes, ...]:
+        """The newest checkpoint of every log that is known here: one, but for somebody who moved networks."""
+        async with reading(self._engine) as connection:
+            found = (await connection.execute(select(newest.c.note).order_by(newest.c.origin))).scalars()
+            return tuple(note.encode() for note in found)
+
     async def sign(self, log: MerkleLog, origin: str, signer: Signer, *, now_ms: int) -> bytes:
         """Vouch for the log as it is, and return the checkpoint with every signature known under it.
 

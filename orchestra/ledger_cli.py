@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestra import flags
+from orchestra import flags, ledger_verify_cli
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -120,6 +120,14 @@ def seed_command(
         except OSError as error:
             raise SettingsError(f"cannot write {out}: {error.strerror}") from None
         typer.echo(f"{len(document)} entries in {out}")
+
+
+app.command("verify", epilog="Example: orchestra ledger verify snapshot.jsonl --trusted checkpoint.txt --max-age 1h")(
+    ledger_verify_cli.verify_command
+)
+app.command("snapshot", epilog="Example: orchestra ledger snapshot --netuid 2 --out snapshot.jsonl")(
+    ledger_verify_cli.snapshot_command
+)
 
 
 def _entries(seed: Path | None) -> tuple[SubnetEntry, ...]:
