@@ -1,8 +1,8 @@
 """One committed change as the log carries it: its kind and its body, in the bytes that are hashed.
 
-What a kind means is for others to say. A copy of the log has to carry kinds that its reader has never heard of, or a
-newer validator's log could not be checked by anyone older; only `entry`, which everything else is read from, is
-understood here. One leaf is one line, so that a log is a file of lines.
+What a kind means is for `ledger.changes` to say. A copy of the log has to carry kinds that its reader never heard of, or
+a newer validator's log could not be checked by anyone older; only an `entry`, which everything else is read from, has to
+be one. One leaf is one line, so that a log is a file of lines.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 from pydantic import ValidationError
 
 from ledger.canonical import MAX_DEPTH, StrictJSONError, canonical, leaf_hash, parse_strict
+from ledger.changes import Change, change_body, kind_of, read_change
 from ledger.entry import SubnetEntry
 from ledger.types import JSON, Hash
 
@@ -56,18 +57,26 @@ class LogLeaf:
         """The leaf of the tree: SHA-256(0x00, line)."""
         return leaf_hash(self.line)
 
-    def entry(self) -> SubnetEntry | None:
-        """The entry after this change; None for another kind.
+    @classmethod
+    def from_change(cls, change: Change) -> Self:
+        """The leaf of a committed change."""
+        return cls(kind_of(change), change_body(change))
+
+    def change(self) -> Change:
+        """What this leaf says, as far as this version of ours knows its kind.
 
         Raises:
-            LeafRefused: it says it is an entry and is none, or not spelled as we would write it.
+            LeafRefused: an unknown kind, not a body of its kind, or not spelled as we would write it.
         """
-        return _entry(self, _parsed(self.body)) if self.kind == ENTRY else None
-
-
-def entry_leaf(entry: SubnetEntry) -> LogLeaf:
-    """The leaf of a committed entry."""
-    return LogLeaf(ENTRY, entry.canonical())
+        try:
+            change = read_change(self.kind, _parsed(self.body))
+        except ValidationError as error:
+            raise LeafRefused(f"no {self.kind}: {_first(error)}") from None
+        except ValueError as error:
+            raise LeafRefused(str(error)) from None
+        if change_body(change) != self.body:
+            raise LeafRefused(f"a {self.kind} that is not spelled as we would write it")
+        return change
 
 
 def read_leaf(line: bytes) -> LogLeaf:
@@ -86,7 +95,7 @@ def read_leaf(line: bytes) -> LogLeaf:
         raise LeafRefused("not in canonical spelling")
     leaf = LogLeaf(kind, line[len(_OPEN) : -len(_MIDDLE + kind.encode() + _CLOSE)])
     if kind == ENTRY:
-        _entry(leaf, value["body"])
+        _require_entry(leaf, value["body"])
     return leaf
 
 
@@ -104,13 +113,16 @@ def _canonical(value: Any) -> bytes:
         raise LeafRefused(str(error)) from None
 
 
-def _entry(leaf: LogLeaf, body: JSON) -> SubnetEntry:
+def _require_entry(leaf: LogLeaf, body: JSON) -> None:
     try:
         entry = SubnetEntry.model_validate(body)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))[:80] or "the whole"
-        raise LeafRefused(f"no entry: {where}: {first['msg'][:120]}") from None
+        raise LeafRefused(f"no entry: {_first(error)}") from None
     if entry.canonical() != leaf.body:
         raise LeafRefused(f"entry {entry.id} is not spelled as we would write it")
-    return entry
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))[:80] or "the whole"
+    return f"{where}: {first['msg'][:120]}"

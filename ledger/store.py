@@ -1,6 +1,6 @@
 """The committed Ledger on disk: an append-only table of changes, from which everything else follows.
 
-The table is the log that later gets checkpoints and proofs, so nothing is ever updated or deleted; the current entries
+The table is the log that checkpoints and proofs are about, so nothing is ever updated or deleted; the current entries
 and `ledger_version` are computed from it (`ledger.view`). SQLite by default, PostgreSQL by URL, one SQL code path. One
 writer: an append names the version it builds on, and is refused when another got there first.
 """
@@ -15,10 +15,10 @@ from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Tab
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from ledger.canonical import parse_strict
+from ledger.changes import Change, change_body, change_leaf, entry_of, kind_of, read_change
 from ledger.database import open_engine, reading
-from ledger.entry import SubnetEntry
-from ledger.leaves import LeafRefused, LogLeaf
-from ledger.view import Committed, LedgerView
+from ledger.view import LedgerView
 
 MAX_ENTRY_BYTES = 256 << 10
 
@@ -72,46 +72,17 @@ class LedgerStore:
         Raises:
             LedgerCorrupt: an index is missing, or a stored leaf is not the hash of its body.
         """
-        return LedgerView(await self.log())
+        return LedgerView(await self.changes(0))
 
-    async def log(self) -> tuple[Committed, ...]:
-        """Every change, read and understood.
-
-        Raises:
-            LedgerCorrupt: as `view`.
-        """
-        try:
-            return tuple(map(Committed.read, await self.leaves(0)))
-        except LeafRefused as error:
-            raise LedgerCorrupt(str(error)) from None
-
-    async def changes(self, since: int, limit: int | None = None) -> tuple[SubnetEntry, ...]:
-        """The entries among the changes from log index `since` on, in order."""
-        found = (Committed.read(leaf).entry for leaf in await self.leaves(since, limit))
-        return tuple(entry for entry in found if entry is not None)
-
-    async def leaves(self, since: int, limit: int | None = None) -> tuple[LogLeaf, ...]:
-        """The log from index `since` on, whatever kinds of change it holds.
-
-        Raises:
-            LedgerCorrupt: an index is missing, or a stored leaf is not the hash of its body.
-        """
+    async def changes(self, since: int, limit: int | None = None) -> tuple[Change, ...]:
+        """Committed changes from log index `since` on, in order."""
         query = select(changes).where(changes.c.idx >= since).order_by(changes.c.idx).limit(limit)
         async with reading(self._engine) as connection:
             rows = (await connection.execute(query)).all()
         return tuple(_read(row, since + offset) for offset, row in enumerate(rows))
 
-    async def append(self, entries: Sequence[SubnetEntry], *, onto: int, block: int) -> LedgerView:
-        """Commit entries as log indices `onto`, `onto + 1`, ... and return the Ledger that results.
-
-        Raises:
-            LedgerConflict: the log does not end at `onto`.
-        """
-        await self.extend([Committed.of(entry) for entry in entries], onto=onto, block=block)
-        return await self.view()
-
-    async def extend(self, added: Sequence[Committed], *, onto: int, block: int) -> None:
-        """Commit changes of any kind as log indices `onto`, `onto + 1`, ..., all of them or none.
+    async def append(self, added: Sequence[Change], *, onto: int, block: int) -> LedgerView:
+        """Commit changes as log indices `onto`, `onto + 1`, ... and return the Ledger that results.
 
         Raises:
             LedgerConflict: the log does not end at `onto`.
@@ -120,9 +91,11 @@ class LedgerStore:
             async with self._engine.begin() as connection:
                 await self._require_size(connection, onto)
                 if added:
-                    await connection.execute(insert(changes), [_row(onto + i, e, block) for i, e in enumerate(added)])
+                    rows = [_row(onto + offset, change, block) for offset, change in enumerate(added)]
+                    await connection.execute(insert(changes), rows)
         except IntegrityError:
             raise LedgerConflict(f"log index {onto} is taken: another writer committed first") from None
+        return await self.view()
 
     async def _require_size(self, connection: AsyncConnection, onto: int) -> None:
         size = (await connection.execute(select(func.count()).select_from(changes))).scalar_one()
@@ -130,24 +103,27 @@ class LedgerStore:
             raise LedgerConflict(f"the log holds {size} changes, this one was built on {onto}")
 
 
-def _row(index: int, change: Committed, block: int) -> dict[str, Any]:
-    leaf, name = change.leaf, change.entry.id if change.entry else ""
-    if change.entry and len(leaf.body) > MAX_ENTRY_BYTES:
-        raise ValueError(f"entry {name} takes {len(leaf.body)} bytes, at most {MAX_ENTRY_BYTES}")
+def _row(index: int, change: Change, block: int) -> dict[str, Any]:
+    body = change_body(change)
+    if len(body) > MAX_ENTRY_BYTES:
+        raise ValueError(f"{kind_of(change)} {entry_of(change)} takes {len(body)} bytes, at most {MAX_ENTRY_BYTES}")
     return {
         "idx": index,
-        "kind": leaf.kind,
-        "entry": name,
-        "leaf": leaf.hash,
-        "body": leaf.body.decode(),
+        "kind": kind_of(change),
+        "entry": entry_of(change),
+        "leaf": change_leaf(change),
+        "body": body.decode(),
         "block": block,
     }
 
 
-def _read(row: Any, index: int) -> LogLeaf:
+def _read(row: Any, index: int) -> Change:
     if row.idx != index:
         raise LedgerCorrupt(f"log index {index} is missing")
-    leaf = LogLeaf(row.kind, row.body.encode())
-    if leaf.hash != row.leaf:
-        raise LedgerCorrupt(f"log index {index} ({row.entry or row.kind}) does not hash to its leaf")
-    return leaf
+    try:
+        change = read_change(row.kind, parse_strict(row.body.encode(), max_bytes=MAX_ENTRY_BYTES))
+    except ValueError as error:
+        raise LedgerCorrupt(f"log index {index} cannot be read: {str(error)[:200]}") from None
+    if change_leaf(change) != row.leaf:
+        raise LedgerCorrupt(f"log index {index} ({row.kind} {row.entry}) does not hash to its leaf")
+    return change

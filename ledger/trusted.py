@@ -11,15 +11,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ledger.canonical import StrictJSONError, parse_strict
+from ledger.canonical import StrictJSONError, digest, parse_strict
 from ledger.checkpoint import Checkpoint, CheckpointRefused, Trust, holds, hotkey_id, parse_checkpoint
 from ledger.log import MerkleLog
 from ledger.signed_note import NoteRefused, NoteSignature
-from ledger.types import Verify
+from ledger.types import JSON, Hash, Verify
 
 _MAX_STAKES_BYTES = 1 << 20
 _RAO = re.compile(r"0|[1-9][0-9]{0,20}")
-_ENVELOPE = re.compile(r"o1\|(0|[1-9][0-9]{0,15}):(0x[0-9a-f]{64})\|(0x[0-9a-f]{64})?")
+_ENVELOPE = re.compile(r"o1\|(0|[1-9][0-9]{0,15}):(0x[0-9a-f]{64})\|(?:[0-9]{1,15}:(0x[0-9a-f]{64}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,9 @@ def _rao(hotkey: str, value: object) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What a hotkey holds in its slot of the Commitments pallet: `o1|<size>:<root>|<batch digest>`."""
+    """What a hotkey holds in its slot of the Commitments pallet: `o1|<size>:<root>|<window>:<batch digest>`, where the
+    vote may be missing.
+    """
 
     size: int
     root: str
@@ -124,9 +126,9 @@ def committed(
 ) -> OnChain:
     """How much stake stands on chain behind this log: behind its root, or behind an earlier state of it.
 
-    An envelope names a state of the log by its `<size>:<root>`, or by the digest of a change in it: `batches` gives the
-    size of the log after the change with that digest. Neither is `unknown`: the log of that hotkey's own answers, a
-    longer Ledger, or another one; the envelope alone cannot tell.
+    An envelope names a state of the log by a vote for the batch that led to it (`batch_sizes`), or by the `<size>:
+    <root>` of the log itself. Neither is `unknown`: a batch that is not in this log, or not yet, or no vote at present
+    beside the log of that hotkey's own answers; the envelope alone cannot tell.
     """
     sums = {"this": 0, "earlier": 0, "unknown": 0, "silent": 0}
     for hotkey, stake in stakes.items():
@@ -142,3 +144,32 @@ def _named(envelope: Envelope, log: MerkleLog, batches: Mapping[str, int]) -> st
     if size is None:
         return "unknown"
     return "this" if size == log.size else "earlier"
+
+
+def batch_sizes(headers: Mapping[int, JSON], log: MerkleLog) -> dict[str, int]:
+    """The size of the log after every batch in it, by the batch's digest. `headers`: bodies of `batch` leaves by index.
+
+    A batch reaches from its header to the next one. Its digest is that of its leader's seal, which a vote names: window,
+    digest of the header, and the version that results (docs/ledger-governance.md).
+    """
+    starts = sorted(headers)
+    ends = [*starts[1:], log.size]
+    found: dict[str, int] = {}
+    for start, end in zip(starts, ends, strict=True):
+        header = headers[start]
+        if isinstance(header, dict):
+            found[_seal_digest(header, f"{end}:{log.root(end)}")] = end
+    return found
+
+
+def _seal_digest(header: dict[str, JSON], version: str) -> Hash:
+    return digest(
+        {
+            "domain": "orchestra-batch/1",
+            "about": "seal",
+            "signer": header.get("leader"),
+            "window": header.get("window"),
+            "header": digest({"domain": "orchestra-header/1", "header": header}),
+            "version": version,
+        }
+    )

@@ -1,7 +1,8 @@
 """One committed version of the Ledger, in memory and immutable: what planning, routing and auditing read.
 
 Hot reads never touch the database (DESIGN §10). Two views with the same `version` hold the same entries, bit for bit:
-the version is `<size>:<root>` of the log whose leaves are the committed changes in order, of whatever kind.
+the version is `<size>:<root>` of the log whose leaves are the committed changes in order. A view shows the entries; the
+other leaves (`ledger.changes`) count in its version and say how it came about.
 """
 
 from __future__ import annotations
@@ -9,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Self
 
 from ledger.canonical import merkle_root
+from ledger.changes import Change, change_leaf
 from ledger.entry import Operation, SubnetEntry
-from ledger.leaves import LogLeaf, entry_leaf
-from ledger.types import Hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,41 +29,14 @@ class OperationRef:
         return f"{self.entry.id}/{self.operation.name}"
 
 
-def change_leaf(entry: SubnetEntry) -> Hash:
-    """The log leaf of a committed entry: what is hashed is the kind of the change and the whole entry."""
-    return entry_leaf(entry).hash
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """A change as the log has it, and the entry that it leaves behind, if that is what it changes."""
-
-    leaf: LogLeaf
-    entry: SubnetEntry | None
-
-    @classmethod
-    def read(cls, leaf: LogLeaf) -> Self:
-        """A leaf of any kind, understood as far as we do.
-
-        Raises:
-            ledger.leaves.LeafRefused: it says it is an entry and is none.
-        """
-        return cls(leaf, leaf.entry())
-
-    @classmethod
-    def of(cls, entry: SubnetEntry) -> Self:
-        return cls(entry_leaf(entry), entry)
-
-
 class LedgerView:
     """The Ledger after some number of committed changes; a later change of an entry replaces the earlier one."""
 
-    def __init__(self, changes: Iterable[SubnetEntry | Committed]) -> None:
-        log = [Committed.of(each) if isinstance(each, SubnetEntry) else each for each in changes]
-        self.leaves = tuple(each.leaf.hash for each in log)
-        self.entries: Mapping[str, SubnetEntry] = MappingProxyType(
-            {each.entry.id: each.entry for each in log if each.entry}
-        )
+    def __init__(self, changes: Iterable[Change]) -> None:
+        log = tuple(changes)
+        self.leaves = tuple(change_leaf(change) for change in log)
+        entries = {change.id: change for change in log if isinstance(change, SubnetEntry)}
+        self.entries: Mapping[str, SubnetEntry] = MappingProxyType(entries)
         self.version = f"{len(log)}:{merkle_root(self.leaves)}"
         self._by_capability = _index(self.entries.values())
 

@@ -15,10 +15,11 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from ledger.changes import Change
 from ledger.checkpoint import Checkpoint, Trust, Verified, parse_checkpoint
 from ledger.cosigning import CheckpointStore
 from ledger.entry import SubnetEntry
-from ledger.leaves import LogLeaf
+from ledger.leaves import LeafRefused, LogLeaf
 from ledger.snapshot import SnapshotRefused, VerifiedSnapshot, verify_snapshot
 from ledger.types import Verify
 from orchestra.chain.types import Metagraph
@@ -83,34 +84,35 @@ class Bootstrap:
         seen = () if kept is None else (parse_checkpoint(kept)[0],)
         for source in sources:
             try:
-                snapshot, leaves = await self._believe(await source.snapshot(), seen)
+                snapshot, changes = await self._believe(await source.snapshot(), seen)
             except (PeerFailed, SnapshotRefused) as error:
                 refused[source.hotkey] = str(error)
                 continue
-            await node.adopt(leaves, block=block)
+            await node.commit(changes, block=block)
             await self.checkpoints.believe(snapshot.note)
             return Bootstrapped(source.hotkey, snapshot.verified, refused)
         raise BootstrapFailed(refused)
 
-    async def _believe(self, raw: bytes, seen: Sequence[Checkpoint]) -> tuple[VerifiedSnapshot, list[LogLeaf]]:
-        leaves: list[LogLeaf] = []
-        snapshot = await asyncio.to_thread(
-            verify_snapshot,
-            io.BytesIO(raw),
-            self.trust,
-            self.verify,
-            now_ms=self.now_ms(),
-            seen=seen,
-            keep=leaves.append,
-        )
-        await self._probe(leaves)
-        return snapshot, leaves
+    async def _believe(self, raw: bytes, seen: Sequence[Checkpoint]) -> tuple[VerifiedSnapshot, list[Change]]:
+        snapshot, changes = await asyncio.to_thread(self._read, raw, seen)
+        await self._probe(changes)
+        return snapshot, changes
 
-    async def _probe(self, leaves: Sequence[LogLeaf]) -> None:
+    def _read(self, raw: bytes, seen: Sequence[Checkpoint]) -> tuple[VerifiedSnapshot, list[Change]]:
+        leaves: list[LogLeaf] = []
+        snapshot = verify_snapshot(
+            io.BytesIO(raw), self.trust, self.verify, now_ms=self.now_ms(), seen=seen, keep=leaves.append
+        )
+        try:
+            return snapshot, [leaf.change() for leaf in leaves]
+        except LeafRefused as error:  # signed, and yet not ours to understand
+            raise SnapshotRefused("bad_leaf", str(error)) from None
+
+    async def _probe(self, changes: Sequence[Change]) -> None:
         """Refuse a copy of which more than half of what a sample of its entries told is not so."""
         if self.probe is None:
             return
-        current = {entry.id: entry for entry in (leaf.entry() for leaf in leaves) if entry is not None}
+        current = {each.id: each for each in changes if isinstance(each, SubnetEntry)}
         callable_ = [entry for entry in current.values() if entry.operations and entry.status != "deprecated"]
         sample = self.dice.sample(callable_, min(PROBED_ENTRIES, len(callable_)))
         answers = await asyncio.gather(*map(self.probe, sample))

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from ledger.canonical import sha256
+from ledger.canonical import parse_strict
 from ledger.checkpoint import Checkpoint, CheckpointRefused, Trust
 from ledger.leaves import LogLeaf
+from ledger.log import MerkleLog
 from ledger.signed_note import MAX_BYTES
 from ledger.snapshot import VerifiedSnapshot, verify_snapshot
-from ledger.trusted import OnChain, Trusted, committed, read_stakes, read_trusted
+from ledger.trusted import OnChain, Trusted, batch_sizes, committed, read_stakes, read_trusted
+from ledger.types import JSON
 from orchestra.chain import Chain, verify_signature
 from orchestra.ledger_memory import default_path, remembering
 
@@ -104,26 +106,32 @@ def check(
         orchestra.ledger_memory.MemoryUnusable: what was believed before cannot be told.
         CannotCheck: the stakes are none.
     """
-    trust, digests, origin = _trust(trusted, stakes, max_age_ms), _Digests(), trusted.checkpoint.origin
+    trust, headers, origin = _trust(trusted, stakes, max_age_ms), _Headers(), trusted.checkpoint.origin
     with remembering(remember or default_path(origin), origin) as memory:
         seen = tuple(each for each in (trusted.checkpoint, memory.last) if each is not None)
-        keep = None if stakes.slots is None else digests.add
+        keep = None if stakes.slots is None else headers.add
         snapshot = verify_snapshot(file, trust, verify_signature, now_ms=now_ms, seen=seen, keep=keep)
         memory.keep(snapshot.note)
-    on_chain = None if stakes.slots is None else committed(stakes.of, stakes.slots, snapshot.log, digests.sizes)
-    return Checked(snapshot, stakes, seen, on_chain)
+    return Checked(snapshot, stakes, seen, _on_chain(stakes, snapshot.log, headers.found))
 
 
-class _Digests:
-    """The size of the log after each change, by the digest of the change."""
+class _Headers:
+    """The headers of batches among the leaves of a copy, by index."""
 
     def __init__(self) -> None:
-        self.sizes: dict[str, int] = {}
-        self._size = 0
+        self.found: dict[int, JSON] = {}
+        self._index = -1
 
     def add(self, leaf: LogLeaf) -> None:
-        self._size += 1
-        self.sizes[sha256(leaf.body)] = self._size
+        self._index += 1
+        if leaf.kind == "batch":
+            self.found[self._index] = parse_strict(leaf.body)
+
+
+def _on_chain(stakes: Stakes, log: MerkleLog, headers: dict[int, JSON]) -> OnChain | None:
+    if stakes.slots is None:
+        return None
+    return committed(stakes.of, stakes.slots, log, batch_sizes(headers, log))
 
 
 def _trust(trusted: Trusted, stakes: Stakes, max_age_ms: int | None) -> Trust:

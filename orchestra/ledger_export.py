@@ -33,8 +33,8 @@ async def export(folder: Path, out: Path, *, force: bool) -> Checkpoint:
     _require_free(out, force=force)
     try:
         async with await LedgerStore.open(sqlite_url(_existing(folder / "ledger.sqlite"))) as ledger:
-            leaves = await ledger.leaves(0, checkpoint.size)
-        _write(out, note, leaves)
+            changes = await ledger.changes(0, checkpoint.size)
+        _write(out, note, [LogLeaf.from_change(each) for each in changes])
     except LedgerCorrupt as error:
         raise CannotExport(f"the Ledger in {folder} is damaged: {error}") from None
     except ValueError as error:

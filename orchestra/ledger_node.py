@@ -11,13 +11,14 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Protocol
 
-from ledger.canonical import as_object, canonical, parse_strict
+from ledger.canonical import canonical, parse_strict
+from ledger.changes import Change, kind_of
 from ledger.entry import SubnetEntry
-from ledger.leaves import ENTRY, MAX_LEAF_BYTES, LogLeaf
+from ledger.leaves import LogLeaf
 from ledger.store import LedgerStore
 from ledger.types import JSON, Signer, Verify
-from ledger.view import Committed, LedgerView
-from orchestra.protocol import LedgerChanges, LedgerLeaf, OtherLeaf
+from ledger.view import LedgerView
+from orchestra.protocol import LedgerChanges, LedgerLeaf
 
 MAX_CHANGES_PER_MESSAGE = 500
 _KEPT_VERSIONS = 8
@@ -39,7 +40,7 @@ class LedgerNode:
     def __init__(self, store: LedgerStore, view: LedgerView) -> None:
         self._store = store
         self._view = view
-        self._log: tuple[Committed, ...] = ()
+        self._log: tuple[Change, ...] = ()
         self._earlier: OrderedDict[str, LedgerView] = OrderedDict()
         self._lock = threading.Lock()  # around `_earlier` alone: audits look versions up from their threads
 
@@ -52,10 +53,10 @@ class LedgerNode:
         """
         store = await LedgerStore.open(url)
         node = cls(store, LedgerView(()))
-        log = await store.log()
+        log = await store.changes(0)
         if not log and seed:
-            log = tuple(map(Committed.of, seed))
-            await store.extend(log, onto=0, block=0)
+            await store.append(seed, onto=0, block=0)
+            log = tuple[Change, ...](seed)
         node._adopt(log)
         return node
 
@@ -93,27 +94,26 @@ class LedgerNode:
         Raises:
             KeyError: it never had it.
         """
-        found = next((each.entry for each in self._log if each.entry and each.entry.id == entry_id), None)
+        entries = (change for change in self._log if isinstance(change, SubnetEntry))
+        found = next((entry for entry in entries if entry.id == entry_id), None)
         if found is None:
             raise KeyError(f"the Ledger never held an entry {entry_id!r}")
         return found
 
-    async def commit(self, entries: Sequence[SubnetEntry], *, block: int) -> LedgerView:
-        """Append entries as the committing node.
+    @property
+    def log(self) -> tuple[Change, ...]:
+        """Every committed change, in order."""
+        return self._log
+
+    async def commit(self, added: Sequence[Change], *, block: int) -> LedgerView:
+        """Append changes as the committing node.
 
         Raises:
             ledger.store.LedgerConflict: another writer of the same file was first.
         """
-        return await self._extend(tuple(map(Committed.of, entries)), block)
-
-    async def adopt(self, leaves: Sequence[LogLeaf], *, block: int) -> LedgerView:
-        """Append changes of any kind that were checked elsewhere: a verified snapshot's, or an agreed batch's.
-
-        Raises:
-            ledger.leaves.LeafRefused: an entry that is none; nothing is committed.
-            ledger.store.LedgerConflict: another writer of the same file was first.
-        """
-        return await self._extend(tuple(map(Committed.read, leaves)), block)
+        await self._store.append(added, onto=len(self._log), block=block)
+        self._adopt((*self._log, *added))
+        return self._view
 
     def leaves(self, size: int) -> tuple[LogLeaf, ...]:
         """The first `size` leaves of the log.
@@ -123,17 +123,12 @@ class LedgerNode:
         """
         if size > len(self._log):
             raise IndexError(f"{size} leaves of {len(self._log)}")
-        return tuple(each.leaf for each in self._log[:size])
-
-    async def _extend(self, added: tuple[Committed, ...], block: int) -> LedgerView:
-        await self._store.extend(added, onto=len(self._log), block=block)
-        self._adopt((*self._log, *added))
-        return self._view
+        return tuple(map(LogLeaf.from_change, self._log[:size]))
 
     def changes_since(self, size: int, signer: Signer) -> LedgerChanges:
         """What a follower at `size` needs next, signed. At most `MAX_CHANGES_PER_MESSAGE` leaves a message."""
         upto = min(size + MAX_CHANGES_PER_MESSAGE, len(self._log))
-        leaves = tuple(_to_wire(i, self._log[i]) for i in range(size, upto))
+        leaves = tuple(LedgerLeaf(index=i, kind=kind_of(self._log[i]), body=self._log[i]) for i in range(size, upto))
         version = self._view.version if upto == len(self._log) else LedgerView(self._log[:upto]).version
         signature = "0x" + signer.sign(changes_payload(size, version)).hex()
         return LedgerChanges(
@@ -150,11 +145,12 @@ class LedgerNode:
             message = await source.changes_since(len(self._log))
             added = self._check(message, committer, verify)
             if added:
-                await self._extend(added, block)
+                await self._store.append(added, onto=len(self._log), block=block)
+                self._adopt((*self._log, *added))
             if len(added) < MAX_CHANGES_PER_MESSAGE:
                 return self._view
 
-    def _check(self, message: LedgerChanges, committer: str, verify: Verify) -> tuple[Committed, ...]:
+    def _check(self, message: LedgerChanges, committer: str, verify: Verify) -> tuple[Change, ...]:
         signed = changes_payload(message.since, message.version)
         if message.signer != committer or not verify(committer, signed, bytes.fromhex(message.signature[2:])):
             raise LedgerRefused(f"these changes are not signed by {committer}, who commits to this Ledger")
@@ -162,33 +158,17 @@ class LedgerNode:
             range(message.since, message.since + len(message.leaves))
         ):
             raise LedgerRefused("the changes do not continue where this copy ends")
-        added = tuple(map(_from_wire, message.leaves))
+        added = tuple(leaf.body for leaf in message.leaves)
         if LedgerView((*self._log, *added)).version != message.version:
             raise LedgerRefused("the changes do not lead to the version that was signed: the histories differ")
         return added
 
-    def _adopt(self, log: tuple[Committed, ...]) -> None:
+    def _adopt(self, log: tuple[Change, ...]) -> None:
         if self._log:
             with self._lock:
                 self._earlier[self._view.version] = self._view
         self._log = log
         self._view = LedgerView(log)
-
-
-def _to_wire(index: int, change: Committed) -> LedgerLeaf | OtherLeaf:
-    if change.entry is not None:
-        return LedgerLeaf(index=index, kind=ENTRY, body=change.entry)
-    body = as_object(parse_strict(change.leaf.body, max_bytes=MAX_LEAF_BYTES))
-    return OtherLeaf(index=index, kind=change.leaf.kind, body=body)
-
-
-def _from_wire(leaf: LedgerLeaf | OtherLeaf) -> Committed:
-    if isinstance(leaf, LedgerLeaf):
-        return Committed.of(leaf.body)
-    try:
-        return Committed.read(LogLeaf.of(leaf.kind, leaf.body))
-    except ValueError as error:
-        raise LedgerRefused(f"change {leaf.index}: {error}") from None
 
 
 def changes_payload(since: int, version: str) -> bytes:

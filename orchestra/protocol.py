@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 
 from ledger.canonical import DEFAULT_MAX_VALUES, HASH_PATTERN, StrictJSONError, as_object, canonical, parse_strict
-from ledger.entry import SubnetEntry
+from ledger.changes import Change, Kind, kind_of
 
 PROTOCOL_VERSION = 1
 
@@ -335,26 +335,17 @@ class ReplayVerdict(Message):
 
 
 class LedgerLeaf(Part):
-    """One committed entry in log order."""
+    """One committed change in log order (`ledger.changes`)."""
 
     index: int = Field(ge=0)
-    kind: Literal["entry"]
-    body: SubnetEntry
+    kind: Kind
+    body: Change = Field(union_mode="left_to_right")
 
-
-class OtherLeaf(Part):
-    """A committed change of another kind, carried as it is: a newer peer may commit what we have never heard of."""
-
-    index: int = Field(ge=0)
-    kind: str = Field(max_length=16)
-    body: dict[str, Any]
-
-    @field_validator("kind")
-    @classmethod
-    def _is_another(cls, kind: str) -> str:
-        if kind == "entry":
-            raise ValueError("not an entry")
-        return kind
+    @model_validator(mode="after")
+    def _body_is_of_its_kind(self) -> Self:
+        if kind_of(self.body) != self.kind:
+            raise ValueError(f"this is no {self.kind}")
+        return self
 
 
 class LedgerChangesRequest(Message):
@@ -369,7 +360,7 @@ class LedgerChanges(Message):
     MAX_VALUES: ClassVar[int] = 5_000_000
     since: int = Field(ge=0)
     version: LedgerVersion
-    leaves: tuple[Annotated[LedgerLeaf | OtherLeaf, Field(union_mode="left_to_right")], ...] = Field(max_length=1_000)
+    leaves: tuple[LedgerLeaf, ...] = Field(max_length=1_000)
     signer: SS58
     signature: Signature
 

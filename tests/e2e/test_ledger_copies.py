@@ -15,7 +15,7 @@ import pytest
 from ledger.checkpoint import Trust, parse_checkpoint
 from ledger.cosigning import CheckpointStore
 from ledger.database import sqlite_url
-from ledger.leaves import entry_leaf
+from ledger.leaves import LogLeaf
 from ledger.types import Signer
 from orchestra.chain import verify_signature
 from orchestra.ledger_bootstrap import Bootstrap, Bootstrapped, bring_up
@@ -27,11 +27,11 @@ from orchestra.transport import AllowedCallers, SignedClient, SignedRequests, se
 from orchestra.validation.api import MOST_COPIES_AT_ONCE, ValidatorServices, create_app
 from tests.builders import entry
 from tests.fakes.nonces import MemoryNonces
-from tests.snapshots import ALICE, BOB, CAROL, DAVE, NOW, ORIGIN, STAKES, TRUST, leaves_of
+from tests.snapshots import ALICE, BOB, CAROL, DAVE, NOW, ORIGIN, STAKES, TRUST, adopt, leaves_of
 
 pytestmark = pytest.mark.e2e
 
-LEAVES = [*leaves_of(40), *(entry_leaf(entry(f"large-{n}", netuid=n, notes="x" * 4000)) for n in range(200))]
+LEAVES = [*leaves_of(40), *(LogLeaf.from_change(entry(f"large-{n}", netuid=n, notes="x" * 4000)) for n in range(200))]
 
 
 class Slow(LedgerCopies):
@@ -109,7 +109,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 async def test_a_newcomer_begins_with_a_copy_that_two_validators_signed_and_follows(world: World) -> None:
     alice, bob = await world.validator(ALICE, "alice"), await world.validator(BOB, "bob")
     for each in (alice, bob):
-        await each.node.adopt(LEAVES, block=1)
+        await adopt(each.node, LEAVES)
     us = await world.client(ALICE)
     await alice.copies.gather([bob.seen_by(us)], allowed=STAKES.keys(), verify=verify_signature)
 
@@ -128,7 +128,7 @@ async def test_a_newcomer_begins_with_a_copy_that_two_validators_signed_and_foll
     assert outcome.refused[BOB.ss58_address].startswith("not_enough_stake")
     assert newcomer.view.version == alice.node.view.version
 
-    await alice.node.adopt(LEAVES[:7], block=3)
+    await adopt(alice.node, LEAVES[:7])
     assert await up() is None
     assert newcomer.view.version == alice.node.view.version
     assert alice.copies.handing_out == 1, "who was away asks for changes only"
@@ -136,7 +136,7 @@ async def test_a_newcomer_begins_with_a_copy_that_two_validators_signed_and_foll
 
 async def test_only_members_get_a_copy_and_everyone_of_them_the_same(world: World) -> None:
     alice = await world.validator(ALICE, "alice")
-    await alice.node.adopt(LEAVES, block=1)
+    await adopt(alice.node, LEAVES)
     stranger, member = await world.client(DAVE), await world.client(CAROL)
     for ask in (alice.seen_by(stranger).snapshot, alice.seen_by(stranger).checkpoint):
         with pytest.raises(PeerFailed) as refused:
@@ -161,7 +161,7 @@ async def test_a_validator_that_cannot_vouch_says_so(world: World) -> None:
 
 async def test_so_many_copies_at_once_and_places_come_back(world: World) -> None:
     alice = await world.validator(ALICE, "alice")
-    await alice.node.adopt(LEAVES[:5], block=1)
+    await adopt(alice.node, LEAVES[:5])
     peer = alice.seen_by(await world.client(CAROL))
     alice.copies.hold = asyncio.Event()
     async with asyncio.TaskGroup() as group:
@@ -179,7 +179,7 @@ async def test_so_many_copies_at_once_and_places_come_back(world: World) -> None
 
 async def test_the_committer_alone_is_enough_where_its_hotkey_is_the_setting(world: World) -> None:
     alice = await world.validator(ALICE, "alice")
-    await alice.node.adopt(LEAVES, block=1)
+    await adopt(alice.node, LEAVES)
     peer, newcomer = alice.seen_by(await world.client(CAROL)), await world.node("newcomer")
     trust = Trust(ORIGIN, {ALICE.ss58_address: 1})
     bootstrap = Bootstrap(trust, verify_signature, lambda: NOW, await world.store("newcomer"), random.Random(1))

@@ -15,7 +15,7 @@ from ledger.checkpoint import Trust
 from ledger.cosigning import CheckpointStore
 from ledger.database import sqlite_url
 from ledger.entry import SubnetEntry
-from ledger.leaves import LogLeaf, entry_leaf
+from ledger.leaves import LogLeaf
 from orchestra.chain import verify_signature
 from orchestra.chain.types import BlockRef, Metagraph
 from orchestra.ledger_bootstrap import Bootstrap, BootstrapFailed, Bootstrapped, Probe, bring_up, whom_to_trust
@@ -24,9 +24,22 @@ from orchestra.peers import PeerFailed
 from orchestra.protocol import LedgerChanges
 from tests.builders import entry
 from tests.fakes.validation import neuron
-from tests.snapshots import ALICE, BOB, CAROL, DAVE, NOW, ORIGIN, TRUST, checkpoint_of, leaves_of, signed, snapshot_of
+from tests.snapshots import (
+    ALICE,
+    BOB,
+    CAROL,
+    DAVE,
+    NOW,
+    ORIGIN,
+    TRUST,
+    adopt,
+    checkpoint_of,
+    leaves_of,
+    signed,
+    snapshot_of,
+)
 
-LEAVES = [*leaves_of(6), entry_leaf(entry("subnet-0", netuid=0, status="deprecated"))]
+LEAVES = [*leaves_of(6), LogLeaf.from_change(entry("subnet-0", netuid=0, status="deprecated"))]
 HONEST = snapshot_of(LEAVES)
 
 
@@ -140,8 +153,8 @@ def probing(answer: Callable[[SubnetEntry], bool | None], seen: list[str]) -> Pr
     return probe
 
 
-MANY = [entry_leaf(entry(f"s{number}", netuid=number)) for number in range(20)]
-COPY_OF_MANY = snapshot_of([*MANY, entry_leaf(entry("empty", netuid=30, operations=()))])
+MANY = [LogLeaf.from_change(entry(f"s{number}", netuid=number)) for number in range(20)]
+COPY_OF_MANY = snapshot_of([*MANY, LogLeaf.from_change(entry("empty", netuid=30, operations=()))])
 
 
 async def test_a_sample_of_entries_is_probed_and_never_one_that_cannot_be(world: World) -> None:
@@ -175,8 +188,8 @@ async def test_what_cannot_be_told_refuses_nobody(answer: Callable[[SubnetEntry]
 
 async def test_a_node_that_was_away_asks_for_changes_only(world: World) -> None:
     """It never asks for a copy, and gets nothing that it has."""
-    await world.leader.adopt(LEAVES, block=1)
-    await world.node.adopt(LEAVES[:3], block=1)
+    await adopt(world.leader, LEAVES)
+    await adopt(world.node, LEAVES[:3])
     source, committer = Source("any", HONEST), Committer(world.leader)
     outcome = await bring_up(
         world.node, [source], committer, bootstrap=world.bootstrap(), committer=ALICE.ss58_address, block=2
@@ -186,8 +199,8 @@ async def test_a_node_that_was_away_asks_for_changes_only(world: World) -> None:
 
 
 async def test_an_empty_node_takes_a_copy_and_then_the_rest(world: World) -> None:
-    later: LogLeaf = entry_leaf(entry("later", netuid=9))
-    await world.leader.adopt([*LEAVES, later], block=1)
+    later: LogLeaf = LogLeaf.from_change(entry("later", netuid=9))
+    await adopt(world.leader, [*LEAVES, later])
     committer = Committer(world.leader)
     outcome = await bring_up(
         world.node,
@@ -203,7 +216,7 @@ async def test_an_empty_node_takes_a_copy_and_then_the_rest(world: World) -> Non
 
 
 async def test_without_a_copy_to_believe_the_log_is_read_from_its_beginning(world: World) -> None:
-    await world.leader.adopt(LEAVES, block=1)
+    await adopt(world.leader, LEAVES)
     committer = Committer(world.leader)
     outcome = await bring_up(
         world.node,

@@ -19,7 +19,7 @@ from orchestra.chain import verify_signature
 from orchestra.ledger_copies import RESIGN_MS, LedgerCopies, NothingToVouchFor, in_blocks, ledger_origin
 from orchestra.ledger_node import LedgerNode
 from orchestra.peers import PeerFailed
-from tests.snapshots import ALICE, BOB, CAROL, DAVE, NOW, ORIGIN, STAKES, TRUST, checkpoint_of, leaves_of, signed
+from tests.snapshots import ALICE, BOB, CAROL, DAVE, NOW, ORIGIN, STAKES, TRUST, adopt, checkpoint_of, leaves_of, signed
 
 LEAVES = leaves_of(6)
 
@@ -37,7 +37,7 @@ class Stand:
         self.copies = LedgerCopies(self.node, self.store, ALICE, ORIGIN, now_ms=lambda: self.time_ms)
 
     async def commit(self, *leaves: LogLeaf) -> None:
-        await self.node.adopt(leaves, block=1)
+        await adopt(self.node, leaves)
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ async def test_a_ledger_that_went_back_is_not_vouched_for(stand: Stand, tmp_path
     await stand.copies.checkpoint()
     older = await LedgerNode.open(sqlite_url(tmp_path / "older"))
     for leaves in (LEAVES[:3], LEAVES[4:]):
-        await older.adopt(leaves, block=1)
+        await adopt(older, leaves)
         again = LedgerCopies(older, stand.store, ALICE, ORIGIN, now_ms=lambda: NOW)
         for hand_out in (again.checkpoint, again.snapshot):
             with pytest.raises(NothingToVouchFor, match="signed before"):

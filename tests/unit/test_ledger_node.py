@@ -11,12 +11,13 @@ from bittensor.keyfiles import Keypair
 
 from ledger.database import sqlite_url
 from ledger.entry import SubnetEntry
-from ledger.leaves import LeafRefused, LogLeaf, entry_leaf
+from ledger.log import MerkleLog
 from ledger.types import Signer
 from orchestra.chain import verify_signature
 from orchestra.ledger_node import LedgerNode, LedgerRefused, read_seed
 from orchestra.protocol import LedgerChanges
 from tests.builders import entry
+from tests.snapshots import adopt, leaves_of
 
 COMMITTER: Signer = Keypair.create_from_uri("//Committer")
 OTHER: Signer = Keypair.create_from_uri("//Other")
@@ -73,46 +74,13 @@ async def test_every_earlier_version_can_be_read_again(nodes: tuple[LedgerNode, 
     assert leader.at(versions[-1].replace("14:", "15:")) is None
 
 
-BOND = LogLeaf.of("bond", {"hotkey": "5X", "rao": "100000"})
-
-
-async def test_kinds_that_nobody_here_knows_are_kept_served_and_followed(
-    nodes: tuple[LedgerNode, LedgerNode], tmp_path: Path
-) -> None:
-    leader, follower = nodes
-    await leader.adopt([BOND, entry_leaf(entry("new", netuid=9)), BOND], block=1)
-    await follow(follower, Served(leader))
-    assert follower.view.version == leader.view.version
-    assert follower.view.version.startswith("5:")
-    assert follower.leaves(5) == leader.leaves(5)
-    assert follower.leaves(3)[2] == BOND
-    assert set(follower.view.entries) == {"desearch", "chutes", "new"}
-    reopened = await LedgerNode.open(sqlite_url(tmp_path / "follower"))
-    assert (reopened.view.version, reopened.leaves(5)) == (leader.view.version, leader.leaves(5))
-    await reopened.close()
-
-
-async def test_a_change_that_hides_an_entry_in_another_kind_is_refused(nodes: tuple[LedgerNode, LedgerNode]) -> None:
-    leader, follower = nodes
-    await leader.adopt([BOND], block=1)
-
-    class Tampering(Served):
-        async def changes_since(self, size: int) -> LedgerChanges:
-            honest = await super().changes_since(size)
-            changed = honest.leaves[0].model_copy(update={"kind": "slash"})
-            return honest.model_copy(update={"leaves": (changed,)})
-
-    with pytest.raises(LedgerRefused, match="histories differ"):
-        await follow(follower, Tampering(leader))
-
-
-async def test_what_is_adopted_is_all_or_nothing(nodes: tuple[LedgerNode, LedgerNode]) -> None:
+async def test_the_leaves_of_a_log_hash_to_its_version(nodes: tuple[LedgerNode, LedgerNode]) -> None:
     leader, _ = nodes
-    with pytest.raises(LeafRefused):
-        await leader.adopt([BOND, LogLeaf("entry", b"{}")], block=1)
-    assert leader.view.size == len(SEED)
+    await adopt(leader, leaves_of(4))
+    assert MerkleLog(leaf.hash for leaf in leader.leaves(6)).version == leader.view.version
+    assert leader.leaves(6)[2:] == tuple(leaves_of(4))
     with pytest.raises(IndexError):
-        leader.leaves(3)
+        leader.leaves(7)
 
 
 async def test_changes_by_another_hotkey_are_refused(nodes: tuple[LedgerNode, LedgerNode]) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from ledger.canonical import canonical
+from ledger.changes import change_leaf
 from ledger.checkpoint import Checkpoint, Trust
-from ledger.leaves import MAX_LEAF_BYTES, LeafRefused, LogLeaf, entry_leaf, read_leaf
+from ledger.leaves import MAX_LEAF_BYTES, LeafRefused, LogLeaf, read_leaf
 from ledger.log import MerkleLog
 from ledger.snapshot import SnapshotRefused, read_note, verify_snapshot, write_snapshot
-from ledger.view import LedgerView, change_leaf
+from ledger.view import LedgerView
 from orchestra.chain.keys import verify_signature
 from tests.builders import entry
 from tests.snapshots import (
@@ -58,8 +59,8 @@ def test_an_empty_log_has_a_copy_too() -> None:
 
 def test_the_leaf_of_an_entry_is_the_one_that_the_version_counts() -> None:
     entries = [entry("a", netuid=1), entry("b", netuid=2)]
-    assert [entry_leaf(each).hash for each in entries] == [change_leaf(each) for each in entries]
-    assert MerkleLog(entry_leaf(each).hash for each in entries).version == LedgerView(entries).version
+    assert [LogLeaf.from_change(each).hash for each in entries] == [change_leaf(each) for each in entries]
+    assert MerkleLog(LogLeaf.from_change(each).hash for each in entries).version == LedgerView(entries).version
 
 
 def test_the_bytes_of_a_copy_are_pinned() -> None:
@@ -228,6 +229,8 @@ def test_a_line_that_is_no_leaf_is_refused(line: bytes) -> None:
 def test_a_kind_that_nobody_knows_is_carried() -> None:
     leaf = LogLeaf.of("slash", {"of": ["ü", None, 1.5]})
     assert read_leaf(leaf.line) == leaf
-    assert leaf.entry() is None
+    with pytest.raises(LeafRefused, match="unknown kind"):
+        leaf.change()
+    assert believe(snapshot_of([*LEAVES, leaf])).checkpoint.size == 6
     with pytest.raises(LeafRefused):
         LogLeaf.of("Slash", {})

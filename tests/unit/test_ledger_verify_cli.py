@@ -12,14 +12,15 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from ledger.canonical import sha256
+from ledger.canonical import parse_strict
 from ledger.checkpoint import parse_checkpoint
 from ledger.cosigning import CheckpointStore
 from ledger.database import sqlite_url
 from ledger.leaves import LogLeaf
 from ledger.log import MerkleLog
 from ledger.store import LedgerStore
-from ledger.view import Committed
+from ledger.trusted import batch_sizes
+from ledger.types import JSON
 from orchestra.chain import Chain, dev_signer
 from orchestra.cli import app
 from orchestra.ledger_memory import default_path
@@ -195,7 +196,7 @@ def test_files_that_are_not_what_they_should_be_are_named(case: Case, tmp_path: 
 
 async def fill(folder: Path, leaves: list[LogLeaf], upto: int) -> None:
     async with await LedgerStore.open(sqlite_url(folder / "ledger.sqlite")) as ledger:
-        await ledger.extend([Committed.read(leaf) for leaf in leaves], onto=0, block=1)
+        await ledger.append([leaf.change() for leaf in leaves], onto=0, block=1)
     async with await CheckpointStore.open(sqlite_url(folder / "checkpoints.sqlite")) as store:
         await store.sign(MerkleLog(leaf.hash for leaf in leaves[:upto]), ORIGIN, ALICE, now_ms=now())
 
@@ -230,6 +231,28 @@ async def commit(chain: ChainProcess, *texts: str) -> None:
             assert outcome.ok, outcome
 
 
+def headers() -> dict[int, JSON]:
+    return {index: parse_strict(leaf.body) for index, leaf in enumerate(LEAVES) if leaf.kind == "batch"}
+
+
+def test_a_batch_is_known_by_the_digest_that_votes_name() -> None:
+    """Every batch from its header to the next; where governance is there, it says the same digest."""
+    log = MerkleLog(leaf.hash for leaf in LEAVES)
+    sizes = batch_sizes(headers(), log)
+    assert sorted(sizes.values()) == [5, 6]
+    assert next(iter(sizes)) == "0xe6aac2a07007667b572cc2701cd24c1cac30b05b459d7b40e85004ddc0c270c7"
+    statements = pytest.importorskip("ledger.statements")
+    for index, (digest, size) in zip(headers(), sizes.items(), strict=True):
+        header = LEAVES[index].change()
+        seal = statements.Seal(
+            signer=ALICE.ss58_address,
+            window=index,
+            header=statements.header_digest(header),
+            version=f"{size}:{log.root(size)}",
+        )
+        assert seal.digest == digest
+
+
 async def test_a_chain_weighs_the_signers_and_shows_what_they_committed_to(case: Case, tmp_path: Path) -> None:
     """v0 and v1 hold all the stake of the subnet; each signs, and each commits to another state of this log."""
     case.trusts(LEAVES[:2], ALICE)
@@ -242,13 +265,14 @@ async def test_a_chain_weighs_the_signers_and_shows_what_they_committed_to(case:
         assert "2 hotkeys with 100.0 % of the stake at block" in found.stdout
         assert "100.0 % of stake has committed to nothing" in found.stdout
 
-        batch = sha256(LEAVES[2].body)
-        await commit(chain, f"o1|{root.size}:{root.root}|", f"o1|1:{'0x' + '11' * 32}|{batch}")
+        log = MerkleLog(leaf.hash for leaf in LEAVES)
+        first = next(batch for batch, size in batch_sizes(headers(), log).items() if size == 5)
+        await commit(chain, f"o1|{root.size}:{root.root}|", f"o1|1:{'0x' + '11' * 32}|2:{first}")
         told = json.loads((await asyncio.to_thread(case.verify, *options, "--json")).stdout)
         stakes = told["on_chain"]
         assert told["stake"]["from"] == "chain"
         assert int(stakes["total"]) == int(stakes["this"]) + int(stakes["earlier"]) > int(stakes["this"]) > 0
-        assert int(stakes["earlier"]) > 0, "a batch in the third change names an earlier state"
+        assert int(stakes["earlier"]) > 0, "the batch that ends before the last header"
 
         other = f"o1|{root.size}:{'0x' + '22' * 32}|"
         await commit(chain, other, "something else")
