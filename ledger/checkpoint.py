@@ -109,6 +109,22 @@ def cosignature_bytes(text: str, time_ms: int) -> bytes:
     return f"{ALGORITHM[1:].decode()}\ntime {time_ms}\n{text}".encode()
 
 
+def signed_at(line: NoteSignature) -> int:
+    """The time that a validator's line names, in ms; it says it, whether or not it signed it."""
+    return int.from_bytes(line.signature[:_TIME_BYTES], "big")
+
+
+def holds(line: NoteSignature, text: str, verify: Verify) -> bool:
+    """Did the hotkey that names this line sign the note's text, at the time the line says?"""
+    try:
+        known = line.key_id == hotkey_id(line.name)
+    except ValueError:
+        return False
+    signature = line.signature[_TIME_BYTES:]
+    covered = cosignature_bytes(text, signed_at(line))
+    return known and len(signature) == _SIGNATURE_BYTES and verify(line.name, covered, signature)
+
+
 def write_checkpoint(checkpoint: Checkpoint, signatures: Iterable[NoteSignature]) -> bytes:
     """The note, its lines in the order of their names: any order of collecting them gives the same bytes."""
     return Note(checkpoint.text, tuple(sorted(signatures, key=lambda one: (one.name, one.key_id)))).encode()
@@ -256,11 +272,9 @@ def _signers(note: Note, trust: Trust, verify: Verify, now_ms: int) -> list[Cosi
         stake = trust.stakes.get(one.name)
         if stake is None or one.key_id != hotkey_id(one.name):
             continue
-        time_ms = int.from_bytes(one.signature[:_TIME_BYTES], "big")
-        signature = one.signature[_TIME_BYTES:]
-        covered = cosignature_bytes(note.text, time_ms)
-        if len(signature) != _SIGNATURE_BYTES or not verify(one.name, covered, signature):
+        if not holds(one, note.text, verify):
             raise CheckpointRefused("bad_signature", f"{one.name} did not sign this")
+        time_ms = signed_at(one)
         if time_ms <= now_ms + MAX_CLOCK_SKEW_MS:
             found.append(Cosigner(Hotkey(one.name), stake, time_ms))
     return sorted(found, key=lambda signer: -signer.time_ms)

@@ -23,9 +23,10 @@ import typer
 from sqlalchemy.exc import DatabaseError
 from starlette.types import ASGIApp
 
+from ledger.cosigning import CheckpointStore
 from ledger.database import sqlite_url
-from ledger.store import LedgerConflict
 from neurons.folder import alone_in, disk_trouble, opening
+from neurons.following import follow_ledger
 from neurons.notes import Notes
 from orchestra.anchoring import ChainSlot, OwnLog
 from orchestra.chain import (
@@ -41,9 +42,11 @@ from orchestra.chain import (
 from orchestra.chain.networks import Network, resolve
 from orchestra.chain.watch import ChainLost, ChainWatch, Sight
 from orchestra.execution import LoopClock
-from orchestra.ledger_node import LedgerNode, LedgerRefused, read_seed
+from orchestra.ledger_bootstrap import Probe
+from orchestra.ledger_copies import ledger_origin
+from orchestra.ledger_node import LedgerNode, read_seed
 from orchestra.orchestrator import Orchestrator
-from orchestra.peers import Peer, PeerFailed
+from orchestra.peers import Peer
 from orchestra.planning import RetrievalPlanner
 from orchestra.routing import LocalReputation
 from orchestra.settings import NeuronSettings, SettingsError
@@ -64,7 +67,6 @@ from orchestra.transport import (
 logger = logging.getLogger(__name__)
 
 SAID_IN_ONE_LINE = (ChainError, SettingsError, ServeError, ChainLost)
-LEDGER_TROUBLE = (PeerFailed, LedgerRefused, LedgerConflict)
 DATABASE_TROUBLE = (sqlite3.Error, DatabaseError)
 
 LOOPBACK = ip_address("127.0.0.1")
@@ -86,9 +88,12 @@ class Neuron:
     ledger: LedgerNode
     subnets: Subnets
     nonces: SqliteNonceStore
+    checkpoints: CheckpointStore
+    origin: str
     notes: Notes = field(default_factory=lambda: Notes(logger))
     was_published: bool = False
     following: asyncio.Lock = field(default_factory=asyncio.Lock)
+    probe: Probe | None = None
 
     def orchestrator(self) -> Orchestrator:
         """The pipeline with this node's keys and experience."""
@@ -138,24 +143,16 @@ class Neuron:
         if self.watch.sight is None:
             return False
         async with self.following:
-            trouble = await self._follow(self.settings.ledger_committer, self.watch.sight.block.number)
+            trouble = await follow_ledger(self, self.settings.ledger_committer, self.watch.sight)
         self.notes.trouble("ledger", trouble, over="the Ledger follows again")
         return not trouble
 
-    async def _follow(self, committer: str, block: int) -> str:
-        """What keeps the Ledger from where its committer is; nothing when it is there."""
-        stays = f"the Ledger stays at size {self.ledger.view.version.partition(':')[0]}"
-        source = self.peer(committer)
-        if source is None:
-            return f"{stays}: its committer {committer} serves nowhere on subnet {self.settings.netuid} yet"
-        try:
-            await self.ledger.follow(source, committer=committer, verify=verify_signature, block=block)
-        except LedgerRefused as error:
-            file = self.settings.database("ledger")
-            return f"{stays}: {error}; if the network began anew, stop, remove {file} and start again"
-        except LEDGER_TROUBLE as error:
-            return f"{stays}: {error}"
-        return ""
+    def validators(self) -> list[Peer]:
+        """Every other validator that serves."""
+        sight = self.watch.sight
+        rows = sight.members.validators(self.settings.validator_min_stake_rao) if sight else ()
+        peers = (Peer.of(row, self.client) for row in rows if row.hotkey != self.signer.ss58_address)
+        return [peer for peer in peers if peer is not None]
 
     async def keep_published(self, address: Address, sight: Sight) -> None:
         """See that the chain has our address. A rate limit is waited out by the next blocks' attempts.
@@ -248,6 +245,9 @@ async def started(settings: NeuronSettings) -> AsyncGenerator[Neuron]:
             own = await stack.enter_async_context(await OwnLog.open(sqlite_url(settings.database("anchors"))))
         ledger = await _open_ledger(settings)
         stack.push_async_callback(ledger.close)
+        with opening(settings.database("checkpoints")):
+            checkpoints = await CheckpointStore.open(sqlite_url(settings.database("checkpoints")))
+        await stack.enter_async_context(checkpoints)
         outbound = await stack.enter_async_context(OutboundClient(allow_loopback=network.local))
         client = await stack.enter_async_context(SignedClient(signer, allow_loopback=network.local))
         yield Neuron(
@@ -267,6 +267,8 @@ async def started(settings: NeuronSettings) -> AsyncGenerator[Neuron]:
                 tao_usd=settings.tao_usd,
             ),
             nonces=nonces,
+            checkpoints=checkpoints,
+            origin=ledger_origin(settings.netuid, await chain.block_hash(0)),
         )
 
 

@@ -14,6 +14,7 @@ except ModuleNotFoundError:
         "orchestra is not installed for this Python: run ./scripts/demo once, then .venv/bin/python"
     ) from None
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
@@ -24,7 +25,17 @@ from starlette.types import ASGIApp
 from ledger.database import sqlite_url
 from ledger.entry import SubnetEntry
 from neurons.folder import opening
-from neurons.running import Neuron, announce, listen, log_to_stderr, one_line_errors, start, started, until_stopped
+from neurons.following import now_ms
+from neurons.running import (
+    Neuron,
+    announce,
+    listen,
+    log_to_stderr,
+    one_line_errors,
+    start,
+    started,
+    until_stopped,
+)
 from orchestra import flags
 from orchestra import settings as options
 from orchestra.chain import verify_signature
@@ -32,7 +43,7 @@ from orchestra.chain.watch import Sight
 from orchestra.devnet.canary import CANARY_ENTRY, AtlasCanary
 from orchestra.gateway.api import create_app as create_gateway
 from orchestra.gateway.network import NetworkBackend
-from orchestra.peers import Peer
+from orchestra.ledger_copies import LedgerCopies
 from orchestra.planning import RetrievalPlanner
 from orchestra.protocol import MAX_REQUEST_BYTES
 from orchestra.transport import Address, OutboundClient, run
@@ -53,6 +64,8 @@ GatewayPort = Annotated[
 CanaryControl = Annotated[
     str, typer.Option("--canary.control", help="Control URL of the canary subnet, where this validator runs one.")
 ]
+GATHERED_IN_A_TEMPO = 4
+
 MaxCost = Annotated[str, typer.Option("--challenge.max-cost", help="Most a miner may spend on a challenge, in TAO.")]
 
 
@@ -110,13 +123,16 @@ async def validate(settings: options.NeuronSettings, *, gateway_port: int, canar
         if canary_control:
             http = await stack.enter_async_context(OutboundClient(allow_loopback=True))
             validator.canary = AtlasCanary(canary_control, partial(first_entry, neuron, CANARY_ENTRY), http)
-        address = await listen(stack, app(neuron, validator), settings.axon_ip, settings.axon_port, "--axon.port")
+        copies = LedgerCopies(neuron.ledger, neuron.checkpoints, neuron.signer, neuron.origin, now_ms=now_ms)
+        address = await listen(
+            stack, app(neuron, validator, copies), settings.axon_ip, settings.axon_port, "--axon.port"
+        )
         gateway = None
         if gateway_port >= 0:
             door = create_gateway(NetworkBackend(validator))
             gateway = await listen(stack, door, "127.0.0.1", gateway_port, "--gateway.port")
         announce("validator", neuron.signer.ss58_address, address, gateway)
-        await until_stopped(validator.run(partial(follow, neuron, address)))
+        await until_stopped(validator.run(partial(follow, neuron, address, copies)))
 
 
 async def validation_store(settings: options.NeuronSettings) -> ValidationStore:
@@ -148,7 +164,7 @@ def build(neuron: Neuron, store: ValidationStore, max_cost: int) -> Validator:
             verify=verify_signature,
             replay=neuron.subnets,
             metagraph=neuron.chain.metagraph,
-            others=partial(other_validators, neuron),
+            others=neuron.validators,
             tao_usd=settings.tao_usd,
         ),
         setter=WeightSetter(store, ChainWeights(neuron.chain, neuron.signer, settings.netuid)),
@@ -160,11 +176,12 @@ def build(neuron: Neuron, store: ValidationStore, max_cost: int) -> Validator:
     )
 
 
-def app(neuron: Neuron, validator: Validator) -> ASGIApp:
+def app(neuron: Neuron, validator: Validator, copies: LedgerCopies) -> ASGIApp:
     """What this validator serves to other neurons."""
     services = ValidatorServices(
         signer=neuron.signer,
         ledger=neuron.ledger,
+        copies=copies,
         caller=neuron.subnets,
         catch_up=neuron.catch_up,
         opened_seeds=validator.opened_seeds,
@@ -178,22 +195,27 @@ def app(neuron: Neuron, validator: Validator) -> ASGIApp:
     )
 
 
-async def follow(neuron: Neuron, address: Address, on_block: Callable[[Sight], Awaitable[None]]) -> None:
-    """Follow the chain: keep our address published, then do the validator's work."""
+async def follow(
+    neuron: Neuron, address: Address, copies: LedgerCopies, on_block: Callable[[Sight], Awaitable[None]]
+) -> None:
+    """Follow the chain: keep our address published, do the validator's work, and beside it gather the signatures of
+    others under our checkpoint, a few times a tempo.
+    """
+    async with asyncio.TaskGroup() as group:
+        gathering: asyncio.Task[None] | None = None
 
-    async def both(sight: Sight) -> None:
-        await neuron.keep_published(address, sight)
-        await on_block(sight)
+        async def all_of_it(sight: Sight) -> None:
+            nonlocal gathering
+            await neuron.keep_published(address, sight)
+            await on_block(sight)
+            due = sight.block.number % max(1, sight.members.tempo // GATHERED_IN_A_TEMPO) == 0
+            if due and (gathering is None or gathering.done()):
+                allowed = {each.hotkey for each in sight.members.validators(neuron.settings.validator_min_stake_rao)}
+                gathering = group.create_task(
+                    copies.gather(neuron.validators(), allowed=allowed, verify=verify_signature)
+                )
 
-    await neuron.watch.run(both)
-
-
-def other_validators(neuron: Neuron) -> list[Peer]:
-    """Every other validator that serves."""
-    sight = neuron.watch.sight
-    rows = sight.members.validators(neuron.settings.validator_min_stake_rao) if sight else ()
-    peers = (Peer.of(row, neuron.client) for row in rows if row.hotkey != neuron.signer.ss58_address)
-    return [peer for peer in peers if peer is not None]
+        await neuron.watch.run(all_of_it)
 
 
 def first_entry(neuron: Neuron, entry_id: str) -> SubnetEntry:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestra import flags
+from orchestra import flags, ledger_verify_cli
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -112,6 +112,14 @@ def seed_command(
         written = [each for each in chosen if each.operations or not callable_only]
         write_seed(out, written, force=force)
         typer.echo(f"{len(written)} entries in {out}")
+
+
+app.command("verify", epilog="Example: orchestra ledger verify snapshot.jsonl --trusted checkpoint.txt --max-age 1h")(
+    ledger_verify_cli.verify_command
+)
+app.command("snapshot", epilog="Example: orchestra ledger snapshot --netuid 2 --out snapshot.jsonl")(
+    ledger_verify_cli.snapshot_command
+)
 
 
 def write_seed(out: Path, entries: Iterable[SubnetEntry], *, force: bool) -> None:

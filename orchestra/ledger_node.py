@@ -14,6 +14,7 @@ from typing import Protocol
 from ledger.canonical import canonical, parse_strict
 from ledger.changes import Change, kind_of
 from ledger.entry import SubnetEntry
+from ledger.leaves import LogLeaf
 from ledger.store import LedgerStore
 from ledger.types import JSON, Signer, Verify
 from ledger.view import LedgerView
@@ -113,6 +114,16 @@ class LedgerNode:
         await self._store.append(added, onto=len(self._log), block=block)
         self._adopt((*self._log, *added))
         return self._view
+
+    def leaves(self, size: int) -> tuple[LogLeaf, ...]:
+        """The first `size` leaves of the log.
+
+        Raises:
+            IndexError: it has fewer.
+        """
+        if size > len(self._log):
+            raise IndexError(f"{size} leaves of {len(self._log)}")
+        return tuple(map(LogLeaf.from_change, self._log[:size]))
 
     def changes_since(self, size: int, signer: Signer) -> LedgerChanges:
         """What a follower at `size` needs next, signed. At most `MAX_CHANGES_PER_MESSAGE` leaves a message."""

@@ -9,6 +9,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TypeVar
 
+from ledger.signed_note import MAX_BYTES as MAX_NOTE_BYTES
 from orchestra.chain.types import Neuron
 from orchestra.protocol import (
     MAX_EVIDENCE_BYTES,
@@ -36,6 +37,8 @@ NETWORK_GRACE_MS = 1_000
 """How much later than its deadline an answer may arrive and still be read: the way there and back."""
 
 MAX_LEDGER_BYTES = 64 << 20
+MAX_SNAPSHOT_BYTES = 256 << 20
+SNAPSHOT_TIMEOUT_S = 300.0
 LARGE_BYTES = 64 << 10
 """What is larger is read in a thread."""
 
@@ -88,6 +91,22 @@ class Peer:
             "/v1/ledger/changes", LedgerChangesRequest(since=size), LedgerChanges, max_bytes=MAX_LEDGER_BYTES
         )
 
+    async def checkpoint(self) -> bytes:
+        """What a validator vouches for about the Ledger: a signed note, nothing in it checked.
+
+        Raises:
+            PeerFailed: no answer.
+        """
+        return await self._get("/v1/ledger/checkpoint", SHORT_TIMEOUT_S, MAX_NOTE_BYTES)
+
+    async def snapshot(self) -> bytes:
+        """A validator's whole copy of the Ledger, nothing in it checked.
+
+        Raises:
+            PeerFailed: no answer.
+        """
+        return await self._get("/v1/ledger/snapshot", SNAPSHOT_TIMEOUT_S, MAX_SNAPSHOT_BYTES)
+
     async def _ask(
         self,
         path: str,
@@ -106,11 +125,18 @@ class Peer:
             raise PeerFailed("invalid", f"{path}: {error}") from None
 
     async def _post(self, path: str, message: Message, timeout_s: float, max_bytes: int) -> SignedResponse:
+        return await self._send("POST", path, message.to_wire(), timeout_s, max_bytes)
+
+    async def _get(self, path: str, timeout_s: float, max_bytes: int) -> bytes:
+        return (await self._send("GET", path, b"", timeout_s, max_bytes)).body
+
+    async def _send(self, method: str, path: str, body: bytes, timeout_s: float, max_bytes: int) -> SignedResponse:
         try:
-            return await self.client.post(
+            return await self.client.request(
+                method,
                 self.url,
                 path,
-                message.to_wire(),
+                body,
                 receiver=self.hotkey,
                 timeout_s=timeout_s,
                 max_response_bytes=max_bytes,

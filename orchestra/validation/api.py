@@ -1,5 +1,6 @@
 """What a validator serves to other neurons: the Ledger to every registered hotkey, replays to other validators."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -7,21 +8,28 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 
 from ledger.canonical import canonical, sha256
 from ledger.entry import Operation
 from ledger.types import Signer
 from orchestra.execution.run import CallFailed, SubnetCaller
+from orchestra.ledger_copies import LedgerCopies, NothingToVouchFor
 from orchestra.ledger_node import LedgerNode
 from orchestra.mining.api import read, wire
 from orchestra.mining.service import SOFTWARE
 from orchestra.protocol import Health, LedgerChangesRequest, ReplayRequest, ReplayVerdict
-from orchestra.transport import SignedCall, SignedRequests, install_problems
+from orchestra.transport import Problem, Refused, SignedCall, SignedRequests, install_problems
 
 REPLAY_TIMEOUT_S = 8.0
 REPLAY_BUDGET_RAO = 5_000_000
 """The most that an audit spends on repeating calls, and so the most that we repeat for another validator."""
+
+MOST_COPIES_AT_ONCE = 2
+"""A copy is large and its reader may be slow: so many are handed out at the same time."""
+
+BUSY = Problem("busy", 503, "This validator hands out as many copies of the Ledger as it can: try later, or another.")
+NO_CHECKPOINT = Problem("no_checkpoint", 503, "This validator cannot vouch for its Ledger now: ask another.")
 
 MOST_RAO_AN_HOUR = 50_000_000
 """What one other validator may make us spend on repeating calls."""
@@ -33,6 +41,7 @@ class ValidatorServices:
 
     signer: Signer
     ledger: LedgerNode
+    copies: LedgerCopies
     caller: SubnetCaller
     catch_up: Callable[[], Awaitable[object]]
     opened_seeds: Callable[[], Awaitable[list[dict[str, Any]]]]
@@ -46,11 +55,28 @@ def create_app(
     app = FastAPI(title="Orchestra validator", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     install_problems(app)
     budget = Budgets(MOST_RAO_AN_HOUR)
+    copying = Places(MOST_COPIES_AT_ONCE)
 
     @app.post("/v1/ledger/changes")
     async def changes(call: Annotated[SignedCall, Depends(members)]) -> Response:
         asked = read(LedgerChangesRequest, call)
         return wire(services.ledger.changes_since(asked.since, services.signer))
+
+    @app.get("/v1/ledger/checkpoint")
+    async def checkpoint(call: Annotated[SignedCall, Depends(members)]) -> Response:
+        try:
+            return Response(await services.copies.checkpoint(), media_type="text/plain; charset=utf-8")
+        except NothingToVouchFor:
+            raise Refused(NO_CHECKPOINT, retry_after_s=60) from None
+
+    @app.get("/v1/ledger/snapshot")
+    async def snapshot(call: Annotated[SignedCall, Depends(members)]) -> Response:
+        if not copying.take():
+            raise Refused(BUSY, retry_after_s=30)
+        try:
+            return StreamingResponse(await services.copies.snapshot(), media_type="application/jsonl")
+        except NothingToVouchFor:
+            raise Refused(NO_CHECKPOINT, retry_after_s=60) from None
 
     @app.post("/v1/replay")
     async def replay(call: Annotated[SignedCall, Depends(validators)]) -> Response:
@@ -74,6 +100,25 @@ def create_app(
         )
 
     return app
+
+
+class Places:
+    """So many at once. A place is given back when the task that took it ends: the one that serves its request."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    def take(self) -> bool:
+        """Take a place until this task is done; False when there is none."""
+        task = asyncio.current_task()
+        if not self._left or task is None:
+            return False
+        self._left -= 1
+        task.add_done_callback(self._give_back)
+        return True
+
+    def _give_back(self, _: object) -> None:
+        self._left += 1
 
 
 class Budget:

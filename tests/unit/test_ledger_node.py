@@ -11,11 +11,13 @@ from bittensor.keyfiles import Keypair
 
 from ledger.database import sqlite_url
 from ledger.entry import SubnetEntry
+from ledger.log import MerkleLog
 from ledger.types import Signer
 from orchestra.chain import verify_signature
 from orchestra.ledger_node import LedgerNode, LedgerRefused, read_seed
 from orchestra.protocol import LedgerChanges
 from tests.builders import entry
+from tests.snapshots import adopt, leaves_of
 
 COMMITTER: Signer = Keypair.create_from_uri("//Committer")
 OTHER: Signer = Keypair.create_from_uri("//Other")
@@ -70,6 +72,15 @@ async def test_every_earlier_version_can_be_read_again(nodes: tuple[LedgerNode, 
         assert view.size == size
     assert leader.at(f"2:{'0x' + '00' * 32}") is None
     assert leader.at(versions[-1].replace("14:", "15:")) is None
+
+
+async def test_the_leaves_of_a_log_hash_to_its_version(nodes: tuple[LedgerNode, LedgerNode]) -> None:
+    leader, _ = nodes
+    await adopt(leader, leaves_of(4))
+    assert MerkleLog(leaf.hash for leaf in leader.leaves(6)).version == leader.view.version
+    assert leader.leaves(6)[2:] == tuple(leaves_of(4))
+    with pytest.raises(IndexError):
+        leader.leaves(7)
 
 
 async def test_changes_by_another_hotkey_are_refused(nodes: tuple[LedgerNode, LedgerNode]) -> None:

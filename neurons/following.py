@@ -1,0 +1,70 @@
+"""A neuron's Ledger: a copy to begin with, then the changes that its committer makes.
+
+Trouble is a line for the log and never more: an old Ledger is better than no answer, and the next block tries again.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import secrets
+import time
+from typing import TYPE_CHECKING
+
+from ledger.store import LedgerConflict
+from orchestra.chain import verify_signature
+from orchestra.chain.watch import Sight
+from orchestra.ledger_bootstrap import Bootstrap, BootstrapFailed, Bootstrapped, bring_up, whom_to_trust
+from orchestra.ledger_node import LedgerRefused
+from orchestra.peers import PeerFailed
+
+if TYPE_CHECKING:
+    from neurons.running import Neuron
+
+logger = logging.getLogger(__name__)
+
+TROUBLE = (PeerFailed, LedgerRefused, LedgerConflict)
+
+
+def now_ms() -> int:
+    """UTC in milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+async def follow_ledger(neuron: Neuron, committer: str, sight: Sight) -> str:
+    """Bring the Ledger to where its committer is; return what keeps it from there, nothing when it is there."""
+    stays = f"the Ledger stays at size {neuron.ledger.view.size}"
+    source = neuron.peer(committer)
+    if source is None:
+        return f"{stays}: its committer {committer} serves nowhere on subnet {neuron.settings.netuid} yet"
+    copies = [source, *(each for each in neuron.validators() if each.hotkey != committer)]
+    believe = Bootstrap(
+        trust=whom_to_trust(neuron.origin, sight.members, committer=committer),
+        verify=verify_signature,
+        now_ms=now_ms,
+        checkpoints=neuron.checkpoints,
+        dice=random.Random(secrets.token_bytes(32)),
+        probe=neuron.probe,
+    )
+    block = sight.block.number
+    try:
+        tell(await bring_up(neuron.ledger, copies, source, bootstrap=believe, committer=committer, block=block))
+    except LedgerRefused as error:
+        file = neuron.settings.database("ledger")
+        return f"{stays}: {error}; if the network began anew, stop, remove {file} and start again"
+    except TROUBLE as error:
+        return f"{stays}: {error}"
+    return ""
+
+
+def tell(outcome: Bootstrapped | BootstrapFailed | None) -> None:
+    """Say where the Ledger came from, and whose copy was refused."""
+    if outcome is None:
+        return
+    for hotkey, reason in outcome.refused.items():
+        logger.warning("the copy of the Ledger that %s serves was refused: %s", hotkey, reason)
+    if isinstance(outcome, Bootstrapped):
+        size = outcome.verified.checkpoint.size
+        logger.info("the Ledger begins with a copy of %d changes from %s", size, outcome.source)
+    else:
+        logger.warning("no copy of the Ledger was believed: it was read change by change")
