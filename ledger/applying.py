@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from ledger.canonical import digest
 from ledger.entry import Operation, SubnetEntry
-from ledger.proposals import Deprecation, MetricsUpdate, NewSubnet, OwnerChange, Proposal, SchemaUpdate
+from ledger.proposals import SCHEMA_PARTS, Deprecation, MetricsUpdate, NewSubnet, OwnerChange, Proposal, SchemaUpdate
 from ledger.schemas import SchemaRefused, compile_schema
 from ledger.types import Hash
 
@@ -82,7 +82,7 @@ def _fields(proposal: SchemaUpdate | MetricsUpdate | OwnerChange) -> dict[str, A
     if isinstance(proposal, MetricsUpdate):
         return {"metrics": proposal.metrics}
     named: dict[str, Any] = (
-        {"input_schema": proposal.input_schema, "output_schema": proposal.output_schema}
+        {name: getattr(proposal, name) for name in SCHEMA_PARTS}
         if isinstance(proposal, SchemaUpdate)
         else {name: getattr(proposal.change, name) for name in ("endpoint", "auth", "receipt_key")}
     )
@@ -91,7 +91,7 @@ def _fields(proposal: SchemaUpdate | MetricsUpdate | OwnerChange) -> dict[str, A
 
 def _part(operation: Operation, proposal: SchemaUpdate | MetricsUpdate | OwnerChange) -> dict[str, Any]:
     if isinstance(proposal, SchemaUpdate):
-        names = {"input_schema", "output_schema"}
+        names: set[str] = set(SCHEMA_PARTS)
     else:
         names = {"metrics"} if isinstance(proposal, MetricsUpdate) else {"endpoint", "auth", "receipt_key"}
     return operation.model_dump(mode="json", include=names)

@@ -81,18 +81,22 @@ class NewSubnet(_Proposed):
 
 
 class SchemaUpdate(_Proposed):
-    """An operation takes or returns something else now. What is None stays."""
+    """An operation takes or returns something else now, and is mapped to its capability in another way. What is None
+    stays.
+    """
 
     kind: Literal["schema_update"] = "schema_update"
     operation: Slug
     base: Digest
     input_schema: dict[str, Any] | None = None
     output_schema: dict[str, Any] | None = None
+    request: str | None = Field(default=None, max_length=2048)
+    response: str | None = Field(default=None, max_length=2048)
 
     @model_validator(mode="after")
     def _says_something(self) -> SchemaUpdate:
-        if self.input_schema is None and self.output_schema is None:
-            raise ValueError("neither schema is given")
+        if all(each is None for each in (self.input_schema, self.output_schema, self.request, self.response)):
+            raise ValueError("neither a schema nor a mapping is given")
         return self
 
 
@@ -146,9 +150,12 @@ Proposal: TypeAlias = Annotated[
     NewSubnet | SchemaUpdate | Deprecation | MetricsUpdate | OwnerChange, Field(discriminator="kind")
 ]
 
+SCHEMA_PARTS = ("input_schema", "output_schema", "request", "response")
+"""What a schema update replaces: how an operation is asked, how it answers, and how both map to its capability."""
+
 _CLAIM_ONLY: Mapping[str, frozenset[str]] = {
     "new_subnet": frozenset({"kind", "entry", "body", "valid_until"}),
-    "schema_update": frozenset({"kind", "entry", "operation", "base", "input_schema", "output_schema"}),
+    "schema_update": frozenset({"kind", "entry", "operation", "base", *SCHEMA_PARTS}),
     "deprecation": frozenset({"kind", "entry", "base"}),
     "metrics_update": frozenset({"kind", "entry", "operation", "base", "metrics"}),
     "owner_change": frozenset({"kind", "entry", "operation", "base", "change", "valid_until"}),
