@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from copy import deepcopy
 from pathlib import Path
 from time import perf_counter
 from typing import Any, cast
@@ -297,6 +298,12 @@ def test_yaml_that_is_refused(raw: bytes, code: str) -> None:
     assert refused.value.code in (code, "malformed") if code == "too_deep" else refused.value.code == code
 
 
+def test_a_refusal_names_the_line() -> None:
+    for raw, line in ((b"a: 1\nb:\n  c: 1\n  c: 2\n", 4), (b"a: 1\nb: c: d\n", 2)):
+        with pytest.raises(StrictJSONError, match=f"line {line}: "):
+            parse_yaml(raw, max_bytes=1000, max_depth=9, max_values=99)
+
+
 def test_yaml_is_read_as_its_version_1_2_says() -> None:
     raw = b"""
     no: no
@@ -355,7 +362,7 @@ def put(document: Any, path: tuple[Any, ...], value: Any) -> None:
 def test_a_wrong_part_is_a_reason_and_never_a_crash(data: st.DataObject) -> None:
     document = cast("Any", parse_yaml(HARBOUR, max_bytes=1 << 20, max_depth=96, max_values=10_000))
     for _ in range(data.draw(st.integers(1, 2))):
-        put(document, data.draw(st.sampled_from(places(document)[1:])), data.draw(WRONG))
+        put(document, data.draw(st.sampled_from(places(document)[1:])), deepcopy(data.draw(WRONG)))
     try:
         read = read_operations(read_document(json.dumps(document).encode()), published_at=ORIGIN.url)
         made = propose(read, None, ORIGIN, entry_id="x", netuid=1, capability="web_search")
