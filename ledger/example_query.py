@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any, cast
 
-from ledger.canonical import canonical
+from ledger.canonical import MAX_SAFE_INTEGER, canonical
 from ledger.entry import Operation
 from ledger.schema_measure import SchemaRefused
-from ledger.schemas import compile_schema
+from ledger.schemas import CompiledSchema, compile_schema
 
 MAX_QUERIES = 8
 _MAX_DEPTH = 12
@@ -56,9 +56,17 @@ def example_queries(operation: Operation, known: Iterable[Mapping[str, Any]] = (
     made = _Maker(operation.input_schema).value(operation.input_schema, "", 0)
     made_up = [cast("dict[str, Any]", made)] if isinstance(made, dict) else []
     reduced = [each | counts for each in given], given, [each | counts for each in made_up], made_up
-    ranked = [(query, order) for order, queries in enumerate(reduced) for query in queries if check.is_valid(query)]
+    ranked = [(query, order) for order, queries in enumerate(reduced) for query in queries if _fits(check, query)]
     ranked.sort(key=lambda each: (query_units(operation, each[0]), each[1]))
     return list({canonical(query): query for query, _ in ranked}.values())[:MAX_QUERIES]
+
+
+def _fits(check: CompiledSchema, query: Mapping[str, Any]) -> bool:
+    try:
+        canonical(query)
+        return check.is_valid(query)
+    except ValueError:
+        return False
 
 
 def query_units(operation: Operation, query: Mapping[str, Any]) -> int:
@@ -162,11 +170,11 @@ def _offered(node: Mapping[str, Any]) -> list[Any]:
 def _number(node: Mapping[str, Any], step: float) -> float:
     """The least that is allowed; where there is no least, one, or the most if that is less."""
     step = node.get("multipleOf", step)
-    if "exclusiveMinimum" in node:
-        low = node["exclusiveMinimum"]
-        return (math.floor(low / step) + 1) * step if step else low + 1
-    low = node.get("minimum", min(1, node.get("maximum", 1)))
-    return math.ceil(low / step) * step if step else low
+    above = node.get("exclusiveMinimum")
+    low = node.get("minimum", min(1, node.get("maximum", 1))) if above is None else above
+    if not step or not abs(low / step) < MAX_SAFE_INTEGER:
+        return low if above is None else low + 1
+    return (math.ceil(low / step) if above is None else math.floor(low / step) + 1) * step
 
 
 def _text(node: Mapping[str, Any], name: str) -> str:

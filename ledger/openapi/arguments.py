@@ -170,10 +170,10 @@ class _Reader:
             return schema
         if schema.keys() - _PLAIN_OBJECT:
             raise NotExpressible("a path parameter beside a body that is no plain object")
-        own: dict[str, Any] = schema.get("properties", {})
+        own = optional(schema, "properties")
         if twice := own.keys() & self._properties.keys():
             raise NotExpressible(f"path and body both have {min(twice)[:60]}")
-        required = [*self._required, *(name for name in schema.get("required", []) if name not in self._required)]
+        required = [*self._required, *(name for name in items(schema, "required") if name not in self._required)]
         return {**schema, "type": "object", "properties": {**self._properties, **own}, "required": required}
 
 

@@ -50,6 +50,8 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class OpenApi:
+    """What a document says of itself, its operations, and those that were skipped; in its own order."""
+
     title: str
     version: str
     description: str
@@ -143,7 +145,7 @@ class _Reader:
         of_chosen = [each for kind, each in media if kinds[kind] == chosen]
         if not all("schema" in each for each in of_chosen):
             return chosen, None
-        distinct = {canonical_text(added): added for each in of_chosen for added in [closure.add(each["schema"])]}
+        distinct = {_canonical_text(added): added for each in of_chosen for added in [closure.add(each["schema"])]}
         schemas = list(distinct.values())
         whole: object = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
         return chosen, closure.finish(fields(whole) if whole is not True else {})
@@ -158,7 +160,7 @@ class _Reader:
         return slug
 
 
-def canonical_text(schema: object) -> bytes:
+def _canonical_text(schema: object) -> bytes:
     """The canonical bytes of a schema.
 
     Raises:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal, cast
 
-from ledger.openapi.document import Document, NotExpressible
+from ledger.openapi.document import Document, NotExpressible, items
 from ledger.schema_measure import MAX_DEPTH, MAX_EXPANSIONS, SchemaRefused
 from ledger.schemas import compile_schema
 
@@ -91,13 +91,14 @@ class Closure:
         if not isinstance(schema, dict) or depth > 8:
             return set()
         node = cast("dict[str, Any]", schema)
-        named = node.get("type", [])
-        found = {named} if isinstance(named, str) else set(cast("list[str]", named))
+        named = node.get("type")
+        listed = cast("list[object]", named) if isinstance(named, list) else [named]
+        found = {each for each in listed if isinstance(each, str)}
         if isinstance(reference := node.get("$ref"), str):
             source = next((each for each, name in self._names.items() if reference == _pointer(name)), reference)
             found |= self.types(self._document.at(source), depth + 1)
         for keyword in ("anyOf", "oneOf", "allOf"):
-            for each in node.get(keyword, []):
+            for each in items(node, keyword):
                 found |= self.types(each, depth + 1)
         return found | ({"object"} if "properties" in node else set())
 
@@ -155,7 +156,7 @@ class Closure:
     def _leave_out_hidden(self, schema: dict[str, Any], result: dict[str, Any]) -> None:
         properties, required = schema.get("properties"), schema.get("required")
         if isinstance(properties, dict) and isinstance(required, list):
-            gone = cast("dict[str, Any]", properties).keys() - result["properties"].keys()
+            gone = [name for name in cast("dict[str, Any]", properties) if name not in result["properties"]]
             if gone:
                 result["required"] = [name for name in cast("list[Any]", required) if name not in gone]
 

@@ -43,12 +43,16 @@ def parse_yaml(raw: bytes, *, max_bytes: int, max_depth: int, max_values: int) -
     except UnicodeDecodeError:
         raise StrictJSONError("bad_text", "not UTF-8") from None
     builder = _Builder(max_depth, max_values)
+    line = 0
     try:
         for event in cast("Any", yaml).parse(text, Loader=_LOADER):
+            line = event.start_mark.line
             builder.take(event)
+        return builder.result()
     except yaml.YAMLError as error:
         raise StrictJSONError("malformed", _where(error)) from None
-    return builder.result()
+    except StrictJSONError as refused:
+        raise StrictJSONError(refused.code, f"line {line + 1}: {refused.detail}") from None
 
 
 def _where(error: yaml.YAMLError) -> str:

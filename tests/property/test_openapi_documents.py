@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import socket
+from copy import deepcopy
+from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from ledger.canonical import StrictJSONError, canonical, parse_strict
 from ledger.entry import SubnetEntry
-from ledger.openapi import DocumentRefused, Origin, propose, read_document, read_operations
+from ledger.openapi import DocumentRefused, Origin, ProposalFailed, propose, read_document, read_operations
 from ledger.openapi.yaml_reader import parse_yaml
 from ledger.schemas import compile_schema
 from tests.property.schemas import JSON_VALUES
@@ -296,6 +298,12 @@ def test_yaml_that_is_refused(raw: bytes, code: str) -> None:
     assert refused.value.code in (code, "malformed") if code == "too_deep" else refused.value.code == code
 
 
+def test_a_refusal_names_the_line() -> None:
+    for raw, line in ((b"a: 1\nb:\n  c: 1\n  c: 2\n", 4), (b"a: 1\nb: c: d\n", 2)):
+        with pytest.raises(StrictJSONError, match=f"line {line}: "):
+            parse_yaml(raw, max_bytes=1000, max_depth=9, max_values=99)
+
+
 def test_yaml_is_read_as_its_version_1_2_says() -> None:
     raw = b"""
     no: no
@@ -327,3 +335,39 @@ def test_yaml_is_read_as_its_version_1_2_says() -> None:
         "shared": [True, False],
         "again": [True, False],
     }
+
+
+# Documents with something wrong in them ------------------------------------------------------------------------------
+
+HARBOUR = (Path(__file__).parents[1] / "fixtures" / "openapi" / "harbour.yaml").read_bytes()
+WRONG = st.sampled_from(
+    [None, True, -1, 1.5, "", "x", "{a}", [], {}, [1], [[1]], {"$ref": 5}, {"type": 5}, {"properties": 7}, "a" * 300]
+    + [{"$ref": f"#/{path}"} for path in ("", "paths", "components/schemas/Hit", "paths/~1search/get/responses/200")]
+)
+
+
+def places(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    pairs = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    return [path, *(place for key, child in pairs for place in places(child, (*path, key)))]
+
+
+def put(document: Any, path: tuple[Any, ...], value: Any) -> None:
+    for key in path[:-1]:
+        document = document[key]
+    document[path[-1]] = value
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_wrong_part_is_a_reason_and_never_a_crash(data: st.DataObject) -> None:
+    document = cast("Any", parse_yaml(HARBOUR, max_bytes=1 << 20, max_depth=96, max_values=10_000))
+    for _ in range(data.draw(st.integers(1, 2))):
+        put(document, data.draw(st.sampled_from(places(document)[1:])), deepcopy(data.draw(WRONG)))
+    try:
+        read = read_operations(read_document(json.dumps(document).encode()), published_at=ORIGIN.url)
+        made = propose(read, None, ORIGIN, entry_id="x", netuid=1, capability="web_search")
+    except (DocumentRefused, ProposalFailed):
+        return
+    for operation in made.entry.operations:
+        compile_schema(operation.input_schema)
+        compile_schema(operation.output_schema)

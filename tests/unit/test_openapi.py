@@ -242,6 +242,16 @@ def test_requests_that_an_entry_cannot_make(path: str, stated: dict[str, Any], s
     assert said in reason({path: {"post": answering({}, **stated)}})
 
 
+def test_what_is_optional_beside_a_body_is_left_out_and_said() -> None:
+    stated = answering({}, requestBody=JSON_OBJECT, parameters=[{**NEEDED, "name": "b", "required": False}])
+    [draft] = api({"/s": {"post": stated}}).drafts
+    assert set(draft.said["input_schema"]["properties"]) == {"a"}
+    assert draft.remarks == ("left out: query parameter b beside a body",)
+    [draft] = api({"/s": {"post": {**stated, "parameters": [{**NEEDED, "name": "b"}]}}}).drafts
+    assert (draft.said["endpoint"]["arguments"], set(draft.said["input_schema"]["properties"])) == ("query", {"b"})
+    assert draft.remarks == ("left out: a body beside the query parameter b",)
+
+
 def test_answers_of_several_kinds() -> None:
     one, two = {"type": "object", "required": ["a"]}, {"type": "object", "required": ["b"]}
 
@@ -347,6 +357,14 @@ def test_only_what_the_document_states_replaces_what_is_known() -> None:
     assert [each.kind for each in changed.changes if each.path.startswith("output")] == ["breaking", "compatible"]
     assert any("output_schema.results.title: str -> str | null (breaking)" in line for line in found.lines())
     assert json.loads(json.dumps(found.document()))["operations"][0]["kind"] == "breaking"
+
+
+def test_a_schema_that_means_the_same_stays_as_it_was_spelled() -> None:
+    before = known()
+    search = before.operations[0]
+    spelled = {**search.output_schema, "title": "Found", "minProperties": 0}
+    before = before.model_copy(update={"operations": (search.model_copy(update={"output_schema": spelled}),)})
+    assert named(harbour(before), "search").output_schema == spelled
 
 
 def test_operations_are_removed_only_when_the_document_speaks_of_their_host() -> None:
