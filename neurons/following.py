@@ -11,6 +11,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
+from ledger.checkpoint import CheckpointRefused, Trust, verify_checkpoint
 from ledger.store import LedgerConflict
 from orchestra.chain import verify_signature
 from orchestra.chain.watch import Sight
@@ -38,14 +39,7 @@ async def follow_ledger(neuron: Neuron, committer: str, sight: Sight) -> str:
     if source is None:
         return f"{stays}: its committer {committer} serves nowhere on subnet {neuron.settings.netuid} yet"
     copies = [source, *(each for each in neuron.validators() if each.hotkey != committer)]
-    believe = Bootstrap(
-        trust=whom_to_trust(neuron.origin, sight.members, committer=committer),
-        verify=verify_signature,
-        now_ms=now_ms,
-        checkpoints=neuron.checkpoints,
-        dice=random.Random(secrets.token_bytes(32)),
-        probe=neuron.probe,
-    )
+    believe = bootstrap(neuron, whom_to_trust(neuron.origin, sight.members, committer=committer))
     block = sight.block.number
     try:
         tell(await bring_up(neuron.ledger, copies, source, bootstrap=believe, committer=committer, block=block))
@@ -55,6 +49,52 @@ async def follow_ledger(neuron: Neuron, committer: str, sight: Sight) -> str:
     except TROUBLE as error:
         return f"{stays}: {error}"
     return ""
+
+
+async def follow_council(neuron: Neuron, sight: Sight) -> str:
+    """Bring the Ledger to what the validators vouch for with more than two thirds of their stake; return what keeps it
+    from there. Signatures that are still being gathered are no trouble: the next block brings them.
+    """
+    stays = f"the Ledger stays at size {neuron.ledger.view.size}"
+    peers = neuron.validators()
+    if not peers:
+        return f"{stays}: no validator serves on subnet {neuron.settings.netuid} yet"
+    random.Random(secrets.token_bytes(32)).shuffle(peers)
+    least = neuron.settings.validator_min_stake_rao
+    believe = bootstrap(neuron, whom_to_trust(neuron.origin, sight.members, min_stake_rao=least))
+    block = sight.block.number
+    if not neuron.ledger.view.size:
+        try:
+            tell(await believe.fill(neuron.ledger, peers, block=block))
+        except BootstrapFailed as failed:
+            return f"{stays}: {failed}"
+    reasons: list[str] = []
+    for peer in peers:
+        try:
+            note = await peer.checkpoint()
+            found = verify_checkpoint(note, believe.trust, verify_signature, now_ms=now_ms())
+            await neuron.ledger.follow_to(peer, found.checkpoint, block=block)
+            await neuron.checkpoints.believe(note)
+        except CheckpointRefused as error:
+            if error.code != "not_enough_stake":
+                reasons.append(f"{peer.hotkey}: {error}")
+        except TROUBLE as error:
+            reasons.append(f"{peer.hotkey}: {error}")
+        else:
+            return ""
+    return f"{stays}: {'; '.join(reasons)}" if reasons else ""
+
+
+def bootstrap(neuron: Neuron, trust: Trust) -> Bootstrap:
+    """How this neuron believes a copy."""
+    return Bootstrap(
+        trust=trust,
+        verify=verify_signature,
+        now_ms=now_ms,
+        checkpoints=neuron.checkpoints,
+        dice=random.Random(secrets.token_bytes(32)),
+        probe=neuron.probe,
+    )
 
 
 def tell(outcome: Bootstrapped | BootstrapFailed | None) -> None:

@@ -21,15 +21,18 @@ from functools import partial
 from typing import Annotated
 
 from neurons.folder import opening
+from neurons.governing import propose
 from neurons.running import Neuron, announce, listen, log_to_stderr, one_line_errors, start, started, until_stopped
 from orchestra import flags
 from orchestra import settings as options
+from orchestra.chain.watch import Sight
 from orchestra.execution import SubnetCaller
+from orchestra.governing.proposing import Proposer
 from orchestra.mining.api import create_app
 from orchestra.mining.service import Miner
 from orchestra.proofs import SqliteEvidence
 from orchestra.protocol import MAX_REQUEST_BYTES
-from orchestra.transport import run
+from orchestra.transport import Address, run
 from orchestra.wallet_cli import Network, WalletHotkey, WalletName, WalletPath
 
 assert _installed
@@ -108,11 +111,23 @@ async def mine(
             catch_up=neuron.catch_up if settings.ledger_follow else None,
             most_at_once=most_at_once,
         )
+        proposer = await propose(neuron, stack) if settings.governed else None
+        if proposer is not None:
+            miner.notice = proposer.noticed.take
         signed = neuron.signed(validators_only=True, max_body=MAX_REQUEST_BYTES)
         app = create_app(miner, signed, ready=lambda: neuron.watch.sight is not None)
         address = await listen(stack, app, settings.axon_ip, settings.axon_port, "--axon.port", drain_s=DRAIN_S)
         announce("miner", neuron.signer.ss58_address, address)
-        await until_stopped(neuron.watch.run(partial(neuron.keep_published, address)))
+        await until_stopped(neuron.watch.run(partial(on_block, neuron, address, proposer)))
+
+
+async def on_block(neuron: Neuron, address: Address, proposer: Proposer | None, sight: Sight) -> None:
+    """Keep the address published and the Ledger up to date, propose what differs from it, and fix that on chain."""
+    await neuron.keep_published(address, sight)
+    if proposer is not None:
+        await neuron.catch_up()
+        await proposer.on_block(sight.members)
+        await neuron.slot.keep(sight.members)
 
 
 async def evidence_store(settings: options.NeuronSettings) -> SqliteEvidence:

@@ -26,7 +26,7 @@ from starlette.types import ASGIApp
 from ledger.cosigning import CheckpointStore
 from ledger.database import sqlite_url
 from neurons.folder import alone_in, disk_trouble, opening
-from neurons.following import follow_ledger
+from neurons.following import follow_council, follow_ledger
 from neurons.notes import Notes
 from orchestra.anchoring import ChainSlot, OwnLog
 from orchestra.chain import (
@@ -42,6 +42,7 @@ from orchestra.chain import (
 from orchestra.chain.networks import Network, resolve
 from orchestra.chain.watch import ChainLost, ChainWatch, Sight
 from orchestra.execution import LoopClock
+from orchestra.governing.council import Council
 from orchestra.ledger_bootstrap import Probe
 from orchestra.ledger_copies import ledger_origin
 from orchestra.ledger_node import LedgerNode, read_seed
@@ -94,6 +95,7 @@ class Neuron:
     was_published: bool = False
     following: asyncio.Lock = field(default_factory=asyncio.Lock)
     probe: Probe | None = None
+    council: Council | None = None
 
     def orchestrator(self) -> Orchestrator:
         """The pipeline with this node's keys and experience."""
@@ -143,7 +145,12 @@ class Neuron:
         if self.watch.sight is None:
             return False
         async with self.following:
-            trouble = await follow_ledger(self, self.settings.ledger_committer, self.watch.sight)
+            if self.council is not None:
+                return await self.council.on_block()
+            if self.settings.governed:
+                trouble = await follow_council(self, self.watch.sight)
+            else:
+                trouble = await follow_ledger(self, self.settings.ledger_committer, self.watch.sight)
         self.notes.trouble("ledger", trouble, over="the Ledger follows again")
         return not trouble
 
@@ -279,7 +286,7 @@ def _require_usable(settings: NeuronSettings, network: Network) -> None:
         raise SettingsError("chains refuse to publish 127.0.0.1: pass --axon.ip 127.0.0.2, or any other in 127.0.0.0/8")
     if not network.local and ip.is_loopback:
         raise SettingsError(f"nobody on {settings.network} reaches {ip}: pass --axon.external_ip with your public IP")
-    if settings.ledger_follow and not is_address(settings.ledger_committer):
+    if settings.ledger_follow and not settings.governed and not is_address(settings.ledger_committer):
         raise SettingsError(
             f"{settings.ledger_committer!r} is no hotkey's address: pass the committer's, 48 characters that begin"
             " with 5: --ledger.committer 5..."

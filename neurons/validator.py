@@ -26,6 +26,7 @@ from ledger.database import sqlite_url
 from ledger.entry import SubnetEntry
 from neurons.folder import opening
 from neurons.following import now_ms
+from neurons.governing import take_seat
 from neurons.running import (
     Neuron,
     announce,
@@ -45,7 +46,7 @@ from orchestra.gateway.api import create_app as create_gateway
 from orchestra.gateway.network import NetworkBackend
 from orchestra.ledger_copies import LedgerCopies
 from orchestra.planning import RetrievalPlanner
-from orchestra.protocol import MAX_REQUEST_BYTES
+from orchestra.protocol import MAX_GOVERNANCE_BYTES, MAX_REQUEST_BYTES
 from orchestra.transport import Address, OutboundClient, run
 from orchestra.validation.api import ValidatorServices, create_app
 from orchestra.validation.auditing import Auditor
@@ -119,6 +120,8 @@ async def validate(settings: options.NeuronSettings, *, gateway_port: int, canar
         neuron = await stack.enter_async_context(started(settings))
         store = await stack.enter_async_context(await validation_store(settings))
         await neuron.watch.refresh()
+        if settings.governed:
+            neuron.council = await take_seat(neuron, stack)
         validator = build(neuron, store, max_cost)
         if canary_control:
             http = await stack.enter_async_context(OutboundClient(allow_loopback=True))
@@ -132,7 +135,8 @@ async def validate(settings: options.NeuronSettings, *, gateway_port: int, canar
             door = create_gateway(NetworkBackend(validator))
             gateway = await listen(stack, door, "127.0.0.1", gateway_port, "--gateway.port")
         announce("validator", neuron.signer.ss58_address, address, gateway)
-        await until_stopped(validator.run(partial(follow, neuron, address, copies)))
+        work = validator.run(partial(follow, neuron, address, copies))
+        await until_stopped(work if neuron.council is None else neuron.council.run(work))
 
 
 async def validation_store(settings: options.NeuronSettings) -> ValidationStore:
@@ -155,6 +159,7 @@ def build(neuron: Neuron, store: ValidationStore, max_cost: int) -> Validator:
         chain=neuron.chain,
         store=store,
         slot=neuron.slot,
+        window=neuron.council.rules.window if neuron.council else 0,
         ledger=neuron.ledger,
         catch_up=neuron.catch_up,
         peer=neuron.peer,
@@ -185,12 +190,14 @@ def app(neuron: Neuron, validator: Validator, copies: LedgerCopies) -> ASGIApp:
         caller=neuron.subnets,
         catch_up=neuron.catch_up,
         opened_seeds=validator.opened_seeds,
+        govern=neuron.council.on_message if neuron.council else None,
         tao_usd=neuron.settings.tao_usd,
     )
     return create_app(
         services,
         members=neuron.signed(validators_only=False, max_body=MAX_REQUEST_BYTES),
         validators=neuron.signed(validators_only=True, max_body=MAX_REQUEST_BYTES),
+        governing=neuron.signed(validators_only=False, max_body=MAX_GOVERNANCE_BYTES),
         ready=lambda: neuron.watch.sight is not None,
     )
 
@@ -203,12 +210,15 @@ async def follow(
     """
     async with asyncio.TaskGroup() as group:
         gathering: asyncio.Task[None] | None = None
+        gathered = 0
 
         async def all_of_it(sight: Sight) -> None:
-            nonlocal gathering
+            nonlocal gathering, gathered
             await neuron.keep_published(address, sight)
             await on_block(sight)
             due = sight.block.number % max(1, sight.members.tempo // GATHERED_IN_A_TEMPO) == 0
+            if neuron.council is not None and neuron.ledger.view.size != gathered:
+                due, gathered = True, neuron.ledger.view.size
             if due and (gathering is None or gathering.done()):
                 allowed = {each.hotkey for each in sight.members.validators(neuron.settings.validator_min_stake_rao)}
                 gathering = group.create_task(

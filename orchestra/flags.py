@@ -12,6 +12,9 @@ import typer
 
 DEFAULT_TAO_USD = "300"
 DEFAULT_MIN_STAKE = 1_000
+COUNCIL = "council"
+"""Instead of a committer: the validators agree on the Ledger."""
+
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - a neuron is asked from outside
 
 Netuid = Annotated[int, typer.Option("--netuid", envvar="BT_NETUID", min=0, max=65535, help="Orchestra's netuid.")]
@@ -45,7 +48,8 @@ LedgerCommitter = Annotated[
     typer.Option(
         "--ledger.committer",
         envvar="ORCHESTRA_LEDGER_COMMITTER",
-        help="Hotkey of the validator that commits Ledger changes.",
+        help="Who commits Ledger changes: 'council' (the default on real networks: all validators by quorum), or the"
+        " hotkey of the one validator that does.",
     ),
 ]
 LedgerFollow = Annotated[

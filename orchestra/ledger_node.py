@@ -1,7 +1,7 @@
 """This node's copy of the Ledger: the version in force, every earlier version, and how it follows the network.
 
-Until the Ledger is governed by quorum, one hotkey (the subnet owner's validator, by setting) commits changes and signs
-what it serves; every other node follows it and refuses anything that does not extend, leaf by leaf, what it holds.
+Where the Ledger is governed, nodes follow checkpoints that enough stake signed. Where one hotkey commits (by setting),
+they follow what it signs. Either way anything is refused that does not extend, leaf by leaf, what this node holds.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Protocol
 
 from ledger.canonical import canonical, parse_strict
 from ledger.changes import Change, kind_of
+from ledger.checkpoint import Checkpoint
 from ledger.entry import SubnetEntry
 from ledger.leaves import LogLeaf
 from ledger.store import LedgerStore
@@ -149,6 +150,28 @@ class LedgerNode:
                 self._adopt((*self._log, *added))
             if len(added) < MAX_CHANGES_PER_MESSAGE:
                 return self._view
+
+    async def follow_to(self, source: LedgerSource, checkpoint: Checkpoint, *, block: int) -> LedgerView:
+        """Bring this node to a checkpoint that is believed, by leaves from whoever has them.
+
+        Raises:
+            LedgerRefused: the leaves do not lead there, or the checkpoint is no continuation of what this node holds.
+        """
+        ours = len(self._log)
+        if checkpoint.size <= ours:
+            if self.at(checkpoint.version) is None:
+                raise LedgerRefused(f"a checkpoint at {checkpoint.size} changes says otherwise than this node's log")
+            return self._view
+        added: list[Change] = []
+        while ours + len(added) < checkpoint.size:
+            leaves = (await source.changes_since(ours + len(added))).leaves
+            if not leaves:
+                raise LedgerRefused(f"the source has no more than {ours + len(added)} changes")
+            added += [leaf.body for leaf in leaves]
+        added = added[: checkpoint.size - ours]
+        if LedgerView((*self._log, *added)).version != checkpoint.version:
+            raise LedgerRefused("the changes do not lead to the checkpoint that validators signed")
+        return await self.commit(added, block=block)
 
     def _check(self, message: LedgerChanges, committer: str, verify: Verify) -> tuple[Change, ...]:
         signed = changes_payload(message.since, message.version)

@@ -16,6 +16,9 @@ from orchestra.protocol import (
     MAX_RESPONSE_BYTES,
     Evidence,
     EvidenceRequest,
+    GovernanceBody,
+    GovernanceMessage,
+    GovernanceReply,
     LedgerAuditRequest,
     LedgerAuditResponse,
     LedgerChanges,
@@ -90,6 +93,14 @@ class Peer:
         return await self._ask(
             "/v1/ledger/changes", LedgerChangesRequest(since=size), LedgerChanges, max_bytes=MAX_LEDGER_BYTES
         )
+
+    async def governance(self, body: GovernanceBody) -> str:
+        """Hand a proposal or a statement to a validator; what it returns is why that was refused, nothing if not.
+
+        Raises:
+            PeerFailed: no answer.
+        """
+        return (await self._ask("/v1/ledger/governance", GovernanceMessage(body=body), GovernanceReply)).refused
 
     async def checkpoint(self) -> bytes:
         """What a validator vouches for about the Ledger: a signed note, nothing in it checked.

@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from ledger.canonical import DEFAULT_MAX_VALUES, HASH_PATTERN, StrictJSONError, as_object, canonical, parse_strict
 from ledger.changes import Change, Kind, kind_of
+from ledger.statements import Message as GovernanceBody
 
 PROTOCOL_VERSION = 1
 
@@ -363,6 +364,25 @@ class LedgerChanges(Message):
     leaves: tuple[LedgerLeaf, ...] = Field(max_length=1_000)
     signer: SS58
     signature: Signature
+
+
+# POST /v1/ledger/governance -----------------------------------------------------------------------------------------
+
+MAX_GOVERNANCE_BYTES = 8 << 20
+"""A batch or a ballot of the largest size: 1 MiB of proposals, and the verdicts of all validators on 64 of them."""
+
+
+class GovernanceMessage(Message):
+    """A proposal from a member of the subnet, or what validators tell each other about it (`ledger.statements`)."""
+
+    MAX_VALUES: ClassVar[int] = 2_000_000
+    body: GovernanceBody = Field(union_mode="left_to_right")
+
+
+class GovernanceReply(Message):
+    """Why the message was refused; empty when it was taken."""
+
+    refused: str = Field(default="", max_length=1_000)
 
 
 # GET /v1/health ------------------------------------------------------------------------------------------------------

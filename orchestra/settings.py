@@ -19,7 +19,7 @@ from typing import Any
 
 from ledger.canonical import StrictJSONError, parse_strict
 from ledger.types import RAO_PER_TAO
-from orchestra.flags import EVERY_ADDRESS
+from orchestra.flags import COUNCIL, EVERY_ADDRESS
 from orchestra.local_files import is_local, read_local_network
 from orchestra.money import rao
 from orchestra.subnets import Secret
@@ -52,6 +52,11 @@ class NeuronSettings:
     secrets: Mapping[str, Secret]
     tao_usd: Decimal
     validator_min_stake_rao: int
+
+    @property
+    def governed(self) -> bool:
+        """Do validators agree on the Ledger, and nobody commits to it alone?"""
+        return self.ledger_follow and self.ledger_committer == COUNCIL
 
     @property
     def published_ip(self) -> str:
@@ -108,8 +113,6 @@ def neuron_settings(
         ledger_seed = ledger_seed or known.ledger_seed
         ledger_committer = ledger_committer or known.ledger_committer
         keys = keys or known.keys
-    if ledger_follow and not ledger_committer:
-        raise SettingsError("whose Ledger to follow? Pass --ledger.committer HOTKEY, or --no-ledger.follow")
     _check_published(*axon[:2])
     name, hotkey, wallets = wallet
     ip, external_ip, port = axon
@@ -124,7 +127,7 @@ def neuron_settings(
         axon_port=port,
         data=data_folder(data, network=network, netuid=netuid, hotkey=f"{name}-{hotkey}"),
         ledger_seed=ledger_seed,
-        ledger_committer=ledger_committer,
+        ledger_committer=ledger_committer or COUNCIL,
         ledger_follow=ledger_follow,
         secrets=read_secrets(keys),
         tao_usd=read_rate(tao_usd),

@@ -412,6 +412,11 @@ class Governor:
         self._outcomes = {k: found for k, found in self._outcomes.items() if k > self._window - 2 * WINDOWS_KEPT}
 
     @property
+    def last_block(self) -> int:
+        """The newest finalised block that was taken in; -1 before the first."""
+        return self._chain.last
+
+    @property
     def leader(self) -> str | None:
         """Who leads the current window, as far as this node can tell."""
         frozen = self._chain.frozen.get(self._window)

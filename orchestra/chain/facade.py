@@ -169,6 +169,15 @@ class Chain:
         )
         return tuple(sorted(int(netuid) for netuid, owner in owners if str(owner) == coldkey))
 
+    async def owners(self, *, block: int) -> dict[int, str]:
+        """The coldkey that owns each subnet, by netuid, as it was at `block`."""
+
+        async def read(session: Session) -> list[tuple[Any, Any]]:
+            block_hash = await session.substrate.block_hash(block)
+            return list(await session.substrate.query_map("SubtensorModule", "SubnetOwner", [], block_hash))
+
+        return {int(netuid): str(owner) for netuid, owner in await self.link.run("subnet owners", read)}
+
     async def require_subnet(self, netuid: int) -> None:
         """Raise SubnetMissing unless the subnet exists."""
         if not await self.subnet_state(netuid, "NetworksAdded"):

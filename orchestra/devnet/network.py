@@ -22,6 +22,7 @@ from orchestra.chain import create_wallet, dev_signer, list_wallets, wallet_addr
 from orchestra.devnet.entries import devnet_entries
 from orchestra.devnet.processes import Child, Processes, ProcessFailed
 from orchestra.devnet.subnets.__main__ import DEFAULT_KEY_URI, DEFAULT_KEYS
+from orchestra.flags import COUNCIL
 from orchestra.local_files import local_file
 
 NETUID = 2
@@ -107,11 +108,14 @@ Progress = Callable[[str], None]
 
 @dataclass(slots=True)
 class LocalNetwork:
-    """A running network. Use `start`, then `stop`; the folder survives."""
+    """A running network. Use `start`, then `stop`; the folder survives. `governed`: its validators agree on the Ledger,
+    otherwise the first one commits to it.
+    """
 
     layout: Layout
     block_time_s: float = 1.0
     chain_port: int = 0
+    governed: bool = False
     validators: tuple[NeuronSpec, ...] = VALIDATORS
     miners: tuple[NeuronSpec, ...] = MINERS
     progress: Progress = lambda _: None
@@ -160,7 +164,7 @@ class LocalNetwork:
         self.settings = self._settings()
         self.progress("wallets")
         self._make_wallets()
-        self.settings["ledger_committer"] = self.address(self.validators[0].name)
+        self.settings["ledger_committer"] = COUNCIL if self.governed else self.address(self.validators[0].name)
         self._write_shared_files()
         await self._start_chain()
         await self._start_subnets()
@@ -325,7 +329,7 @@ class LocalNetwork:
             *("--wallet.name", spec.name, "--wallet.hotkey", "default", "--wallet.path", str(self.layout.wallets)),
             *("--axon.ip", spec.host, "--axon.port", str(self.settings["ports"][spec.name])),
             *("--data", str(self.layout.data(spec.name))),
-            *("--ledger.seed", str(self.layout.ledger), "--ledger.committer", self.address(self.validators[0].name)),
+            *("--ledger.seed", str(self.layout.ledger), "--ledger.committer", self.settings["ledger_committer"]),
             *("--keys", str(self.layout.keys_without(spec.without_keys))),
         ]
         if spec.name in self.settings["gateways"]:

@@ -8,12 +8,13 @@ a miner that cannot show its bytes has earned nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from ledger.canonical import canonical
 from ledger.types import Signer
 from ledger.view import LedgerView
+from orchestra.execution.run import Attempt
 from orchestra.ledger_node import LedgerNode
 from orchestra.mining.hints import HintedView
 from orchestra.orchestrator import Orchestrator
@@ -46,7 +47,9 @@ class AlreadyAnswered(Exception):
 
 @dataclass(slots=True)
 class Miner:
-    """One hotkey's service. `catch_up` brings the Ledger to the network's version; None: this miner does not follow."""
+    """One hotkey's service. `catch_up` brings the Ledger to the network's version; None: this miner does not follow.
+    `notice` is told of every call, whoever's challenge it was for.
+    """
 
     signer: Signer
     orchestrator: Orchestrator
@@ -54,6 +57,7 @@ class Miner:
     evidence: EvidenceStore
     catch_up: Callable[[], Awaitable[object]] | None
     most_at_once: int = 8
+    notice: Callable[[Sequence[Attempt]], None] = lambda _: None
     _answering: dict[str, str] = field(default_factory=dict[str, str])
 
     async def challenge(self, synapse: OrchestraSynapse, *, request_digest: str, validator: str) -> OrchestraResponse:
@@ -88,6 +92,7 @@ class Miner:
             synapse, request_digest=request_digest, validator=validator, signer=self.signer
         )
         await self.evidence.put(evidence)
+        self.notice(outcome.attempts)
         logger.info(
             "answered %s in %d ms for %d rao: %d steps, %d gaps",
             synapse.challenge_id[:10],

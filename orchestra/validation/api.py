@@ -18,7 +18,15 @@ from orchestra.ledger_copies import LedgerCopies, NothingToVouchFor
 from orchestra.ledger_node import LedgerNode
 from orchestra.mining.api import read, wire
 from orchestra.mining.service import SOFTWARE
-from orchestra.protocol import Health, LedgerChangesRequest, ReplayRequest, ReplayVerdict
+from orchestra.protocol import (
+    GovernanceBody,
+    GovernanceMessage,
+    GovernanceReply,
+    Health,
+    LedgerChangesRequest,
+    ReplayRequest,
+    ReplayVerdict,
+)
 from orchestra.transport import Problem, Refused, SignedCall, SignedRequests, install_problems
 
 REPLAY_TIMEOUT_S = 8.0
@@ -31,13 +39,15 @@ MOST_COPIES_AT_ONCE = 2
 BUSY = Problem("busy", 503, "This validator hands out as many copies of the Ledger as it can: try later, or another.")
 NO_CHECKPOINT = Problem("no_checkpoint", 503, "This validator cannot vouch for its Ledger now: ask another.")
 
+NOT_GOVERNED = Problem("not_governed", 409, "One hotkey commits to this Ledger: nothing is proposed to validators.")
+
 MOST_RAO_AN_HOUR = 50_000_000
 """What one other validator may make us spend on repeating calls."""
 
 
 @dataclass(frozen=True, slots=True)
 class ValidatorServices:
-    """What the routes need."""
+    """What the routes need. `govern` takes what members say about the Ledger; None where one hotkey commits to it."""
 
     signer: Signer
     ledger: LedgerNode
@@ -46,12 +56,20 @@ class ValidatorServices:
     catch_up: Callable[[], Awaitable[object]]
     opened_seeds: Callable[[], Awaitable[list[dict[str, Any]]]]
     tao_usd: Decimal
+    govern: Callable[[GovernanceBody, str], Awaitable[str]] | None = None
 
 
 def create_app(
-    services: ValidatorServices, *, members: SignedRequests, validators: SignedRequests, ready: Callable[[], bool]
+    services: ValidatorServices,
+    *,
+    members: SignedRequests,
+    validators: SignedRequests,
+    governing: SignedRequests,
+    ready: Callable[[], bool],
 ) -> FastAPI:
-    """The app of one validator. `members` admits registered hotkeys, `validators` those with a permit."""
+    """The app of one validator. `members` admits registered hotkeys, `validators` those with a permit, `governing` the
+    former with larger bodies.
+    """
     app = FastAPI(title="Orchestra validator", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     install_problems(app)
     budget = Budgets(MOST_RAO_AN_HOUR)
@@ -61,6 +79,13 @@ def create_app(
     async def changes(call: Annotated[SignedCall, Depends(members)]) -> Response:
         asked = read(LedgerChangesRequest, call)
         return wire(services.ledger.changes_since(asked.since, services.signer))
+
+    @app.post("/v1/ledger/governance")
+    async def governance(call: Annotated[SignedCall, Depends(governing)]) -> Response:
+        if services.govern is None:
+            raise Refused(NOT_GOVERNED)
+        message = await asyncio.to_thread(read, GovernanceMessage, call)
+        return wire(GovernanceReply(refused=(await services.govern(message.body, call.hotkey))[:1_000]))
 
     @app.get("/v1/ledger/checkpoint")
     async def checkpoint(call: Annotated[SignedCall, Depends(members)]) -> Response:

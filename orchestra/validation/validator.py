@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from ledger.entry import SubnetEntry
 from ledger.types import Signer, Verify
-from ledger.view import LedgerView
+from ledger.view import LedgerView, OperationRef
 from orchestra.anchoring import ChainSlot
 from orchestra.chain.errors import ChainRejected
 from orchestra.chain.types import BlockRef, Metagraph
@@ -46,6 +46,9 @@ logger = logging.getLogger(__name__)
 AUDITED_ENTRIES = 3
 HISTORY_TEMPOS = 200
 MOST_CHALLENGES_AT_ONCE = 32
+CANARY_WINDOWS = 4
+"""For how many windows of a governed Ledger a canary stays as it is: noticed, judged, final, and known for a while."""
+
 PATIENCE = 0.8
 """Share of the tempo for which a miner that serves nowhere is waited for before that counts against it. In the first
 tempo that a validator sees after a start, it does not count at all."""
@@ -90,7 +93,8 @@ class TempoPlan:
 @dataclass(slots=True)
 class Validator:
     """One validator. `slot` is where it fixes its seeds; `peer` finds a neuron by hotkey; `canary` only where it runs
-    one and commits the Ledger. `catch_up` brings the Ledger to where its committer is and says whether it is there.
+    one. `window`: the blocks of a window where the validators agree on the Ledger; 0 where it has a committer, who also
+    commits what the canary became. `catch_up` brings the Ledger to where the network is and says whether it is there.
     """
 
     signer: Signer
@@ -109,6 +113,7 @@ class Validator:
     tao_usd: Decimal
     max_cost: int
     min_stake_rao: int
+    window: int = 0
     canary: Canary | None = None
     sight: Sight | None = None
     _plan: TempoPlan | None = None
@@ -200,8 +205,11 @@ class Validator:
                 await self.slot.log.fix(digest)
 
     async def _turn_canary(self, tempo: Tempo, block: BlockRef) -> None:
-        """Change the canary's schema when this tempo's secret says so, and commit the change to the Ledger."""
-        if self.canary is None or self._canary_turned == tempo.index:
+        """Change the canary's schema when this tempo's secret says so. In a governed Ledger the change is left for the
+        miners to notice, so it stays for as long as that takes.
+        """
+        lasts = -(-CANARY_WINDOWS * self.window // tempo.length)
+        if self.canary is None or self._canary_turned == tempo.index or tempo.index % max(1, lasts):
             return
         secret = await self.store.seed(tempo.index, secrets.token_bytes(SECRET_BYTES))
         dice = challenge_dice(secret, beacon="canary", miner=self.signer.ss58_address, slot=0)
@@ -210,7 +218,7 @@ class Validator:
         except CanaryFailed as error:
             logger.warning("%s; tried again with the next block", error)
             return
-        if self.ledger.view.entry(entry.id) != entry:
+        if not self.window and self.ledger.view.entry(entry.id) != entry:
             view = await self.ledger.commit([entry], block=block.number)
             logger.info("the canary changed; the Ledger is now %s", view.version)
         self._canary_turned = tempo.index
@@ -272,7 +280,7 @@ class Validator:
         except PeerFailed as error:
             return [scoring.no_answer(challenge, miner=miner, block=block, why=str(error))]
         answered = await self.judge(peer, challenge.synapse, response)
-        if answered is None or (self._canary_turned_under(challenge) and not answered.audit.refuted):
+        if answered is None or (self._canary_turned_under(challenge, answered) and not answered.audit.refuted):
             return []
         drawn_from = self._drawn_from(challenge)
         event = await asyncio.to_thread(
@@ -308,12 +316,26 @@ class Validator:
         """The Ledger as the challenge names it: what the miner could know when it was asked."""
         return self.ledger.at(challenge.synapse.ledger_version) or self.ledger.view
 
-    def _canary_turned_under(self, challenge: Challenge) -> bool:
-        """Did the canary change between the question and the judgement? Then nobody knows which one was called."""
+    def _canary_turned_under(self, challenge: Challenge, answered: Answered) -> bool:
+        """Did the canary change between the question and the judgement, or before the Ledger could know of it? Then
+        nobody knows which one was called, or nobody was told.
+        """
         if challenge.kind != "canary":
             return False
         before, now = self._drawn_from(challenge), self.ledger.view
-        return any(now.entry(ref.entry.id) != ref.entry for ref in before.operations(CANARY_CAPABILITY))
+        refs = before.operations(CANARY_CAPABILITY)
+        return any(now.entry(ref.entry.id) != ref.entry for ref in refs) or self._nobody_was_told(refs, answered)
+
+    def _nobody_was_told(self, canaries: Sequence[OperationRef], answered: Answered) -> bool:
+        """Did the canary answer in a shape that even a fresh Ledger does not have yet?"""
+        response = answered.audit.response
+        if not self.window or response is None or response.ledger_version != self.ledger.view.version:
+            return False
+        names = {(ref.entry.id, ref.operation.name) for ref in canaries}
+        return any(
+            (step.entry, step.operation) in names and step.error is not None and step.error.kind == "schema_mismatch"
+            for step in response.task_pipeline
+        )
 
     async def ask(self, peer: Peer, synapse: OrchestraSynapse) -> SignedResponse:
         """Quote, then the challenge: the one way in which synthetic and organic work reaches a miner.
