@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from orchestra import flags, ledger_cli, ledger_import_cli, wallet_cli
+from orchestra import flags, ledger_cli, ledger_import_cli, ledger_propose_cli, wallet_cli
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,6 +36,7 @@ app = typer.Typer(
 )
 app.add_typer(ledger_cli.app)
 ledger_cli.app.command("import", epilog=ledger_import_cli.EPILOG)(ledger_import_cli.import_command)
+ledger_cli.app.command("propose", epilog=ledger_propose_cli.EPILOG)(ledger_propose_cli.propose_command)
 app.add_typer(wallet_cli.app)
 
 Gateway = Annotated[

@@ -8,26 +8,17 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from ledger.applying import CannotApply, apply, base_of
 from ledger.changes import Bond
 from ledger.entry import SubnetEntry
 from ledger.governance.rules import Rules
-from ledger.proposals import (
-    Anchor,
-    Deprecation,
-    NewSubnet,
-    Proposal,
-    SchemaUpdate,
-    SignedProposal,
-    proposal_payload,
-    sign,
-)
+from ledger.proposals import Anchor, Proposal, SignedProposal, proposal_payload, sign
 from ledger.types import Signer
 from orchestra.anchoring import ChainSlot
 from orchestra.chain.types import Metagraph
@@ -38,6 +29,7 @@ from orchestra.peers import Peer, PeerFailed
 
 logger = logging.getLogger(__name__)
 
+_PROPOSAL: TypeAdapter[Proposal] = TypeAdapter(Proposal)
 NO_BASE = "0x" + "00" * 32
 TAKEN = ""
 """A validator's answer to a proposal that it took in hand; any other says why not."""
@@ -77,41 +69,51 @@ class Proposer:
     # drafting
 
     async def _draft(self, block: int) -> None:
-        view, open_ = self.ledger.view, await self.store.all(*OPEN)
-        busy = {(each.proposal.entry, each.operation) for each in open_}
+        view, busy = self.ledger.view, await self._busy(block)
         for drift in self.noticed.drifts(view):
             if (drift.entry, drift.operation) not in busy:
-                parts: dict[str, Any] = {"output_schema": drift.output_schema, "response": drift.response}
                 await self._propose(
-                    SchemaUpdate, drift.entry, block, operation=drift.operation, evidence=drift.evidence, **parts
+                    {
+                        "kind": "schema_update",
+                        "entry": drift.entry,
+                        "operation": drift.operation,
+                        "output_schema": drift.output_schema,
+                        "response": drift.response,
+                        "evidence": drift.evidence,
+                    },
+                    block,
                 )
         for entry, evidence in self.noticed.dead(view).items():
             if (entry, "") not in busy:
-                await self._propose(Deprecation, entry, block, evidence=evidence)
-        for number, body in (await self.store.wishes()).items():
-            await self._propose(NewSubnet, body.id, block, wish=number, body=body)
+                await self._propose({"kind": "deprecation", "entry": entry, "evidence": evidence}, block)
+        for wish, claim in (await self.store.wishes()).items():
+            await self._propose(claim, block, wish=wish)
 
-    async def _propose(
-        self, kind: Callable[..., Proposal], entry_id: str, block: int, *, wish: int | None = None, **fields: Any
-    ) -> None:
-        """Write a proposal down and put its digest into our log; one that could never be applied is not made."""
-        common: dict[str, Any] = {"proposer": self.signer.ss58_address, "entry": entry_id, "salt": self._salt()}
-        entry = self.ledger.view.entry(entry_id)
+    async def _busy(self, block: int) -> set[tuple[str, str]]:
+        """Parts of entries that we do not propose about by ourselves now: one is open, or was found false lately (what
+        we see then is not what validators see, and saying it again costs another bond).
+        """
+        lately = block - self.rules.false_within
+        drafts = await self.store.all(*OPEN, "false", "expired")
+        return {(each.proposal.entry, each.operation) for each in drafts if each.state in OPEN or each.block > lately}
+
+    async def _propose(self, claim: Mapping[str, Any], block: int, *, wish: int | None = None) -> None:
+        """Write a proposal down before its digest goes anywhere; one that could never be applied is not made."""
+        entry = self.ledger.view.entry(claim["entry"])
+        ours: dict[str, Any] = {"proposer": self.signer.ss58_address, "salt": "0x" + self.salt().hex()}
+        if claim["kind"] != "new_subnet":
+            ours["base"] = NO_BASE
         try:
-            proposal = kind(**common, **({} if kind is NewSubnet else {"base": NO_BASE}), **fields)
-            proposal = _on_base(proposal, entry)
+            proposal = _on_base(_PROPOSAL.validate_python({**claim, **ours}), entry)
             apply(entry, proposal, block=block)
             draft = Draft(proposal, "fixed", block)
             await self.store.add(draft, instead_of=wish)
         except (CannotApply, ValidationError, ValueError) as error:
-            logger.warning("nothing is proposed about %s: %s", entry_id, str(error).partition("\n")[0])
+            logger.warning("nothing is proposed about %s: %s", claim["entry"], str(error).partition("\n")[0])
             if wish is not None:
                 await self.store.forget(wish)
             return
-        logger.info("proposing a %s of %s %s", proposal.kind, entry_id, draft.digest)
-
-    def _salt(self) -> str:
-        return "0x" + self.salt().hex()
+        logger.info("proposing a %s of %s %s", proposal.kind, proposal.entry, draft.digest)
 
     # from the log to the chain to the validators
 
