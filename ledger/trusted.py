@@ -153,7 +153,7 @@ def batch_sizes(headers: Mapping[int, JSON], log: MerkleLog) -> dict[str, int]:
     digest of the header, and the version that results (docs/ledger-governance.md).
     """
     starts = sorted(headers)
-    ends = [*starts[1:], log.size]
+    ends = [*starts, log.size][1:]
     found: dict[str, int] = {}
     for start, end in zip(starts, ends, strict=True):
         header = headers[start]
