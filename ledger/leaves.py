@@ -1,8 +1,8 @@
 """One committed change as the log carries it: its kind and its body, in the bytes that are hashed.
 
-What a kind means is for `ledger.changes` to say. A copy of the log has to carry kinds that its reader never heard of, or
-a newer validator's log could not be checked by anyone older; only an `entry`, which everything else is read from, has to
-be one. One leaf is one line, so that a log is a file of lines.
+What a kind means is for `ledger.changes` to say. A copy of the log has to carry kinds that its reader never heard of,
+or a newer validator's log could not be checked by anyone older; only an `entry`, which everything else is read from,
+has to be one. One leaf is one line, so that a log is a file of lines.
 """
 
 from __future__ import annotations
