@@ -93,10 +93,9 @@ def read_leaf(line: bytes) -> LogLeaf:
         raise LeafRefused("not a kind of change")
     if _canonical(value) != line:
         raise LeafRefused("not in canonical spelling")
-    leaf = LogLeaf(kind, line[len(_OPEN) : -len(_MIDDLE + kind.encode() + _CLOSE)])
     if kind == ENTRY:
-        _require_entry(leaf, value["body"])
-    return leaf
+        _require_entry(value["body"])
+    return LogLeaf(kind, line[len(_OPEN) : -len(_MIDDLE + kind.encode() + _CLOSE)])
 
 
 def _parsed(raw: bytes) -> JSON:
@@ -113,13 +112,11 @@ def _canonical(value: Any) -> bytes:
         raise LeafRefused(str(error)) from None
 
 
-def _require_entry(leaf: LogLeaf, body: JSON) -> None:
+def _require_entry(body: JSON) -> None:
     try:
-        entry = SubnetEntry.model_validate(body)
+        SubnetEntry.model_validate(body)
     except ValidationError as error:
         raise LeafRefused(f"no entry: {_first(error)}") from None
-    if entry.canonical() != leaf.body:
-        raise LeafRefused(f"entry {entry.id} is not spelled as we would write it")
 
 
 def _first(error: ValidationError) -> str:
