@@ -81,6 +81,12 @@ class LedgerStore:
             rows = (await connection.execute(query)).all()
         return tuple(_read(row, since + offset) for offset, row in enumerate(rows))
 
+    async def dated(self) -> tuple[tuple[Change, int], ...]:
+        """Every committed change with the block at which this node appended it."""
+        async with reading(self._engine) as connection:
+            rows = (await connection.execute(select(changes).order_by(changes.c.idx))).all()
+        return tuple((_read(row, index), row.block) for index, row in enumerate(rows))
+
     async def append(self, added: Sequence[Change], *, onto: int, block: int) -> LedgerView:
         """Commit changes as log indices `onto`, `onto + 1`, ... and return the Ledger that results.
 

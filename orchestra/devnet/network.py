@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ledger.canonical import canonical
+from ledger.entry import SubnetEntry
 from orchestra.chain import create_wallet, dev_signer, list_wallets, wallet_address
 from orchestra.devnet.entries import devnet_entries
 from orchestra.devnet.processes import Child, Processes, ProcessFailed
@@ -109,13 +110,14 @@ Progress = Callable[[str], None]
 @dataclass(slots=True)
 class LocalNetwork:
     """A running network. Use `start`, then `stop`; the folder survives. `governed`: its validators agree on the Ledger,
-    otherwise the first one commits to it.
+    otherwise the first one commits to it. `left_out`: entries of local subnets that the Ledger does not begin with.
     """
 
     layout: Layout
     block_time_s: float = 1.0
     chain_port: int = 0
     governed: bool = False
+    left_out: tuple[str, ...] = ()
     validators: tuple[NeuronSpec, ...] = VALIDATORS
     miners: tuple[NeuronSpec, ...] = MINERS
     progress: Progress = lambda _: None
@@ -291,11 +293,16 @@ class LocalNetwork:
         """The control URL of a local subnet: latency, errors, outage, schema."""
         return f"http://127.0.0.1:{self.settings['controls'][name]}"
 
+    def entries(self) -> tuple[SubnetEntry, ...]:
+        """What the local subnets are, as the Ledger should say it."""
+        origins = {name: f"http://127.0.0.1:{self.settings['subnets'][name]}" for name in SUBNETS}
+        real_model = bool(os.environ.get("ORCHESTRA_LLM_BASE_URL"))
+        return devnet_entries(origins, ATLAS_HOTKEY, real_model=real_model)
+
     def _write_shared_files(self) -> None:
         origins = {name: f"http://127.0.0.1:{self.settings['subnets'][name]}" for name in SUBNETS}
         if not self.layout.ledger.exists():
-            real_model = bool(os.environ.get("ORCHESTRA_LLM_BASE_URL"))
-            entries = devnet_entries(origins, ATLAS_HOTKEY, real_model=real_model)
+            entries = [entry for entry in self.entries() if entry.id not in self.left_out]
             self.layout.ledger.write_bytes(canonical([entry.model_dump(mode="json") for entry in entries]))
         keys = {name: {"key": DEFAULT_KEYS[entry], "origin": origins[entry]} for entry, name in SECRETS.items()}
         write_private(self.layout.keys, keys)

@@ -78,14 +78,16 @@ class LiveJudge:
         return await self._schema(entry, operation, proposal), None
 
     async def _new_subnet(self, body: SubnetEntry) -> Seen:
-        """Every operation that can be tried answers as it says; one that does not is enough."""
+        """Every operation that can be tried answers as it says; one that does not is enough. A query of ours that is
+        refused tells nothing: an entry that wants to be judged says in its input schemas what may be asked.
+        """
         tried: list[Seen] = []
         for operation in [each for each in body.operations if not unprobeable(each)][:MOST_OPERATIONS]:
             reply = await self._ask(OperationRef(body, operation), operation)
             answer = _parsed(operation, reply)
             if answer is not None:
                 tried.append("holds" if _fits(operation, answer) else "differs")
-            elif reply is not None and reply.fault not in UNTOLD:
+            elif reply is not None and reply.fault in DEAD:
                 tried.append("differs")
         return "differs" if "differs" in tried else "holds" if tried else "unable"
 

@@ -26,7 +26,7 @@ def claims_for(known: SubnetEntry | None, wanted: SubnetEntry) -> tuple[list[dic
     that no proposal changes.
     """
     if known is None:
-        return [{"kind": "new_subnet", "entry": wanted.id, "body": wanted.model_dump(mode="json")}], []
+        return [{"kind": "new_subnet", "entry": wanted.id, "body": _unmeasured(wanted)}], []
     claims: list[dict[str, Any]] = []
     left = [name for name in SubnetEntry.model_fields if name not in _PROPOSABLE and _differ(known, wanted, name)]
     if known.netuid != wanted.netuid:
@@ -47,6 +47,13 @@ def claims_for(known: SubnetEntry | None, wanted: SubnetEntry) -> tuple[list[dic
     gone = {each.name for each in known.operations} - {each.name for each in wanted.operations}
     left += [f"operations/{name} (gone)" for name in sorted(gone)]
     return claims, left
+
+
+def _unmeasured(entry: SubnetEntry) -> dict[str, Any]:
+    """Without metrics, which validators measure, of a subnet that is active."""
+    plain: dict[str, Any] = {**entry.model_dump(mode="json"), "status": "active"}
+    operations: list[dict[str, Any]] = plain["operations"]
+    return {**plain, "operations": [{**each, "metrics": None} for each in operations]}
 
 
 _PROPOSABLE = ("netuid", "netuid_since", "status", "operations")
