@@ -201,7 +201,7 @@ class Network:
         self.stakes = dict(stakes)
         self.blocks: list[Block] = []
         self.slots: dict[str, str] = {}
-        self.miners = {name: Key(name) for name in ("miner-a", "miner-b", "miner-c")}
+        self.miners = {name: Key(name) for name in ("miner-a", "miner-b", "miner-c", "last-miner")}
         self.keys = {name: Key(name) for name in stakes}
         self.names = {key.ss58_address: name for name, key in (self.keys | self.miners).items()}
         self.owners: dict[int, str] = {}

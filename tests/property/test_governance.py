@@ -195,7 +195,7 @@ class Schedule:
 
     def propose(self) -> None:
         network, dice = self.network, self.dice
-        miner, entry_id, salt = dice.choice(list(network.miners)), dice.choice(["alpha", "beta"]), random_hash(dice)
+        miner, entry_id, salt = dice.choice(["miner-a", "miner-b", "miner-c"]), dice.choice(["alpha", "beta"]), random_hash(dice)
         address = network.miners[miner].ss58_address
         make = schema_update if dice.random() < 0.5 else metrics_update
         what = f"f{dice.randint(0, 3)}" if make is schema_update else dice.randint(1, 4) * 100
@@ -212,9 +212,9 @@ class Schedule:
             network.nodes[name].restart()
         network.stakes = self.stakes()
         network.step(4 * RULES.window)
-        miner = network.miners["miner-a"].ss58_address
+        miner = network.miners["last-miner"].ss58_address
         last = schema_update(miner, network.entries(), "gamma", "last", salt=random_hash(self.dice))
-        sent = network.propose("miner-a", last, is_true=True)
+        sent = network.propose("last-miner", last, is_true=True)
         anchor, led = network.height + 1, 0
         while led < 2:
             network.step(RULES.window)
