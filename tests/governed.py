@@ -42,6 +42,7 @@ from tests.builders import entry
 
 RULES = Rules(window=20, final_at=12, gather=2, resend=2, tempo=20, expiry=120, consent=400, false_within=400)
 SEED = (entry("alpha", netuid=1), entry("beta", netuid=2), entry("gamma", netuid=3))
+NOTHING = Effects()
 STATE_KEPT = 40
 """Blocks whose state the chain still has: a node that was away for longer cannot read them again."""
 
@@ -203,7 +204,8 @@ class Network:
         self.slots: dict[str, str] = {}
         self.miners = {name: Key(name) for name in ("miner-a", "miner-b", "miner-c", "last-miner")}
         self.keys = {name: Key(name) for name in stakes}
-        self.names = {key.ss58_address: name for name, key in (self.keys | self.miners).items()}
+        self.addresses = {name: key.ss58_address for name, key in (self.keys | self.miners).items()}
+        self.names = {address: name for name, address in self.addresses.items()}
         self.owners: dict[int, str] = {}
         self.fragile = set(fragile)
         self.nodes = {name: Node(key, self) for name, key in self.keys.items()}
@@ -269,7 +271,7 @@ class Network:
                 node = self.nodes[to]
                 if node.up:
                     self.on_delivery(to, sender, message)
-                    self.handle(to, node.governor.on_message(message, (self.keys | self.miners)[sender].ss58_address))
+                    self.handle(to, node.governor.on_message(message, self.addresses[sender]))
 
     def _mint(self) -> None:
         number = len(self.blocks)
@@ -293,6 +295,8 @@ class Network:
     # what nodes do
 
     def handle(self, name: str, effects: Effects) -> None:
+        if effects == NOTHING:
+            return
         node = self.nodes[name]
         if effects.changes:
             assert effects.onto == len(node.log)
@@ -383,7 +387,7 @@ class Invariants:
     def delivery(self, to: str, sender: str, message: Message) -> None:
         node = self.network.nodes[to]
         frozen = node.governor.validators
-        address = self.network.keys[sender].ss58_address if sender in self.network.keys else ""
+        address = self.network.addresses[sender]
         if to in self.liars or address not in frozen:
             return
         for statement in statements(message):

@@ -63,6 +63,7 @@ class Governor:
         self._outcomes: dict[int, tuple[str | None, tuple[str, ...]]] = {}
         self._finals: dict[int, Final] = {}
         self._named: set[str] = set()
+        self._told: set[str] = set()
         self._led = -1
         self._quiet_until = -1
         self.decided = -1
@@ -86,9 +87,10 @@ class Governor:
         self._advance()
         if not self._is_informed():
             self._ask()
-        self._lead()
-        self._elect()
-        self._deliver()
+        if (frozen := self._frozen_now()) is not None:
+            self._lead(frozen)
+            self._elect(frozen)
+            self._deliver(frozen)
         self._request_unknown()
         self._probe()
         if block.number % self._rules.window == 0:
@@ -193,14 +195,14 @@ class Governor:
 
     def _frozen_now(self) -> Frozen | None:
         """The set of the current window, while its votes are not read yet and this node may take part."""
-        is_open = self._chain.last < self._rules.reading(self._window)
-        has_say = self.is_sure and self._window > self._quiet_until and self.decided == self._window - 1
-        return self._chain.frozen.get(self._window) if is_open and has_say else None
+        window = self._window
+        is_open = self._chain.last < self._rules.reading(window)
+        has_say = self.is_sure and window > self._quiet_until and self.decided == window - 1
+        return self._chain.frozen.get(window) if is_open and has_say else None
 
-    def _lead(self) -> None:
+    def _lead(self, frozen: Frozen) -> None:
         """As the leader: seal one batch, as soon as anything is proven."""
-        frozen = self._frozen_now()
-        if frozen is None or frozen.leader != self._me or self._led >= frozen.window:
+        if frozen.leader != self._me or self._led >= frozen.window:
             return
         if self._chain.last < frozen.block + self._rules.gather:
             return
@@ -213,11 +215,8 @@ class Governor:
         self._out.persist = True
         self._out.send(self._others(frozen), batch)
 
-    def _elect(self) -> None:
+    def _elect(self, frozen: Frozen) -> None:
         """Vote for the first right batch of the window, once; on chain again while the chain does not show it."""
-        frozen = self._frozen_now()
-        if frozen is None:
-            return
         if self.vote is None or self.vote.window < frozen.window:
             right = (each for each in self._batches.of_window(frozen.window) if self._batches.is_right(each, self.book))
             batch = next(right, None)
@@ -228,10 +227,9 @@ class Governor:
         elif self._is_beat() and self._chain.votes.get(self._me) != self.vote:
             self._out.vote = self.vote
 
-    def _deliver(self) -> None:
+    def _deliver(self, frozen: Frozen) -> None:
         """Bring our verdicts to the leader, until there is a batch."""
-        frozen = self._frozen_now()
-        if frozen is None or frozen.leader is None or frozen.leader == self._me or not self._is_beat():
+        if frozen.leader is None or frozen.leader == self._me or not self._is_beat():
             return
         if self._batches.of_window(frozen.window):
             return
@@ -244,10 +242,16 @@ class Governor:
             self._out.send([frozen.leader], Ballot(judged=judged))
 
     def _request_unknown(self) -> None:
-        """Ask for batches that others voted for and this node does not have."""
+        """Ask for batches that this node does not have and needs: what is final, and what the leader or more than a
+        third of the stake vote for. Anybody can vote for a batch that nobody has.
+        """
         wanted = {digest: voters for digest, voters in self._outcomes.values() if digest is not None}
-        if self._chain.last < self._rules.reading(self._window):
-            wanted |= {digest: tuple(voters) for digest, voters in self._chain.voters(self._window).items()}
+        frozen = self._chain.frozen.get(self._window)
+        if frozen is not None and self._chain.last < self._rules.reading(frozen.window):
+            for digest, voters in self._chain.voters(frozen.window).items():
+                weight = sum(frozen.stakes.get(each, 0) for each in voters)
+                if frozen.leader in voters or weight * 3 > frozen.total:
+                    wanted[digest] = tuple(voters)
         for digest, voters in wanted.items():
             peers = [each for each in voters if each != self._me]
             if peers and self._batches.get(digest) is None:
@@ -316,7 +320,8 @@ class Governor:
             return
         if is_new:
             self._advance()
-            self._elect()
+            if (frozen := self._frozen_now()) is not None:
+                self._elect(frozen)
 
     def _take_finals(self, message: Finals, sender: str) -> None:
         for final in message.finals:
@@ -329,7 +334,9 @@ class Governor:
     def _take_accusation(self, proof: Equivocation) -> None:
         if proof.culprit in self._witness.accused:
             return
+        self._told.add(proof.culprit)
         if proof.culprit not in self.validators or not self._witness.heard(proof):
+            self._told.discard(proof.culprit)
             self._out.refused = "this proves nothing"
 
     @property
@@ -402,7 +409,8 @@ class Governor:
                 self._named.add(culprit)
                 self._out.accused.append(proof)
                 self._out.persist = True
-                self._out.send((each for each in sorted(self.validators) if each != self._me), proof)
+                if culprit not in self._told:
+                    self._out.send((each for each in sorted(self.validators) if each != self._me), proof)
         return self._out.close()
 
     def _forget(self) -> None:

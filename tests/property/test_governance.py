@@ -65,7 +65,7 @@ class Liars:
         for send in effects.sends:
             sends += self.resend(name, send)
         vote = effects.vote
-        if self.does(name, "votes_wildly"):
+        if self.does(name, "votes_wildly") and self.dice.random() < 0.2:
             vote = self.any_vote(name)
         return replace(effects, sends=tuple(sends), vote=vote)
 
@@ -195,7 +195,11 @@ class Schedule:
 
     def propose(self) -> None:
         network, dice = self.network, self.dice
-        miner, entry_id, salt = dice.choice(["miner-a", "miner-b", "miner-c"]), dice.choice(["alpha", "beta"]), random_hash(dice)
+        miner, entry_id, salt = (
+            dice.choice(["miner-a", "miner-b", "miner-c"]),
+            dice.choice(["alpha", "beta"]),
+            random_hash(dice),
+        )
         address = network.miners[miner].ss58_address
         make = schema_update if dice.random() < 0.5 else metrics_update
         what = f"f{dice.randint(0, 3)}" if make is schema_update else dice.randint(1, 4) * 100
@@ -211,7 +215,7 @@ class Schedule:
         for name in list(self.away):
             network.nodes[name].restart()
         network.stakes = self.stakes()
-        network.step(4 * RULES.window)
+        network.step(3 * RULES.window)
         miner = network.miners["last-miner"].ss58_address
         last = schema_update(miner, network.entries(), "gamma", "last", salt=random_hash(self.dice))
         sent = network.propose("last-miner", last, is_true=True)
