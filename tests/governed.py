@@ -341,7 +341,8 @@ class Network:
 
     def _serve(self, name: str, fetch: Fetch) -> None:
         size = int(fetch.version.partition(":")[0])
-        peer = self.names[self.dice.choice(fetch.peers)]
+        asked = self.names[self.dice.choice(fetch.peers)]
+        peer = asked if self.dice.random() < 0.7 else self.dice.choice(list(self.nodes))
         log = self.nodes[peer].log
         if self.dice.random() >= self.weather.loss and len(log) >= size and self.nodes[peer].up:
             leaves = self.forged_log(peer, log[fetch.since : size])

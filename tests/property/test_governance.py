@@ -19,6 +19,7 @@ from ledger.changes import BatchHeader, Bond, Change
 from ledger.governance.book import settle
 from ledger.governance.chain import Vote
 from ledger.governance.effects import Effects, Send
+from ledger.proposals import Proposal, substance
 from ledger.statements import (
     Ballot,
     Batch,
@@ -154,6 +155,8 @@ class Schedule:
         self.invariants = Invariants(self.network, set(self.ways))
         self.fragile = fragile
         self.away: dict[str, int] = {}
+        self.last: Proposal | None = None
+        self.truths: dict[str, bool] = {}
         self.size = size
 
     def stakes(self) -> dict[str, int]:
@@ -195,16 +198,22 @@ class Schedule:
 
     def propose(self) -> None:
         network, dice = self.network, self.dice
-        miner, entry_id, salt = (
-            dice.choice(["miner-a", "miner-b", "miner-c"]),
-            dice.choice(["alpha", "beta"]),
-            random_hash(dice),
-        )
-        address = network.miners[miner].ss58_address
-        make = schema_update if dice.random() < 0.5 else metrics_update
-        what = f"f{dice.randint(0, 3)}" if make is schema_update else dice.randint(1, 4) * 100
-        proposal = make(address, network.entries(), entry_id, what, salt=salt)  # pyright: ignore
-        network.propose(miner, proposal, is_true=dice.random() < 0.7, reveal_after=dice.randint(1, 10))
+        miner = dice.choice(["miner-a", "miner-b", "miner-c"])
+        proposal = self.anything()
+        if self.last is not None and dice.random() < 0.3:
+            proposal = self.last
+        self.last = proposal
+        fresh = {"proposer": network.miners[miner].ss58_address, "salt": random_hash(dice)}
+        is_true = self.truths.setdefault(substance(proposal), dice.random() < 0.7)
+        sent = proposal.model_copy(update=fresh)
+        network.propose(miner, sent, is_true=is_true, reveal_after=dice.randint(1, 10))
+
+    def anything(self) -> Proposal:
+        dice, entries = self.dice, self.network.entries()
+        entry_id, nobody = dice.choice(["alpha", "beta"]), self.network.miners["miner-a"].ss58_address
+        if dice.random() < 0.5:
+            return schema_update(nobody, entries, entry_id, f"f{dice.randint(0, 3)}")
+        return metrics_update(nobody, entries, entry_id, dice.randint(1, 4) * 100)
 
     def calm(self) -> None:
         """Everybody is back and messages flow: a new finding is settled as soon as an honest leader has had a window
