@@ -214,8 +214,9 @@ class Network:
         self.landing: dict[int, list[tuple[str, str]]] = defaultdict(list)
         self.leaves: dict[str, list[str]] = defaultdict(list)
         self.tamper: Callable[[str, Effects], Effects | None] = lambda _name, effects: effects
-        self.forged_log: Callable[[str, list[Change]], list[Change]] = lambda _name, changes: changes
+        self.forged_log: Callable[[str, Fetch, list[Change]], list[Change]] = lambda _name, _fetch, changes: changes
         self.lies: Callable[[str, bool], bool] = lambda _name, truth: truth
+        self.after_effects: Callable[[str, Effects], None] = lambda _name, _effects: None
         self.on_effects: Callable[[str, Effects], None] = lambda _name, _effects: None
         self.on_delivery: Callable[[str, str, Message], None] = lambda _to, _sender, _message: None
 
@@ -234,8 +235,10 @@ class Network:
         return committee(stakes, beacon=self.blocks[anchor + 1].hash, proposal=digest, rules=self.rules)
 
     def revealed(self, certificate: Certificate) -> int:
+        """As the rules have it; what the verdicts say where they are too few for that."""
+        seen = {each.signer: each.seen for each in certificate.verdicts}
         found = self.committee(certificate.proposal.digest, certificate.anchor)
-        return found.revealed({each.signer: each.seen for each in certificate.verdicts})
+        return found.revealed(seen) if found.weight(seen) * 3 > found.total else min(seen.values())
 
     # proposers
 
@@ -287,7 +290,7 @@ class Network:
 
     def _feed(self, name: str, node: Node) -> None:
         upto = len(self.blocks) - (self.dice.randint(0, self.weather.lag) if self.weather.lag else 0)
-        while node.next_block < upto:
+        while node.up and node.next_block < upto:
             block = self.blocks[node.next_block]
             node.next_block += 1
             self.handle(name, node.governor.on_block(block))
@@ -315,6 +318,7 @@ class Network:
             self._probe(name, probe.sent)
         if tampered.fetch is not None:
             self._serve(name, tampered.fetch)
+        self.after_effects(name, effects)
 
     def commit(self, name: str, vote: Vote) -> None:
         """A vote lands some blocks later, if it does; the machine commits again what the chain does not show."""
@@ -344,8 +348,8 @@ class Network:
         asked = self.names[self.dice.choice(fetch.peers)]
         peer = asked if self.dice.random() < 0.7 else self.dice.choice(list(self.nodes))
         log = self.nodes[peer].log
-        if self.dice.random() >= self.weather.loss and len(log) >= size and self.nodes[peer].up:
-            leaves = self.forged_log(peer, log[fetch.since : size])
+        if self.dice.random() >= self.weather.loss and self.nodes[peer].up:
+            leaves = self.forged_log(peer, fetch, log[fetch.since : size])
             self.handle(name, self.nodes[name].governor.on_log(leaves))
 
 

@@ -136,7 +136,7 @@ class Governor:
             return False
         try:
             found = self._batches.comes_to(batch, self.book)
-        except Lacking:
+        except (Refused, Lacking):
             found = None
         if found is None:
             self._progress.is_sure = False
