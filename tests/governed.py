@@ -383,10 +383,13 @@ class Invariants:
                     assert self.batches.setdefault(change.window, leaf) == leaf, "two final batches for a window"
         if effects.vote is not None:
             slot = ("vote", name, str(effects.vote.window))
+            assert effects.persist or slot in self.signed, "a vote that was not written down first"
             assert self.signed.setdefault(slot, effects.vote.batch) == effects.vote.batch
         for send in effects.sends:
             for statement in statements(send.message):
                 if statement.signer == node.address:
+                    is_new = isinstance(statement, Seal) and statement.slot not in self.signed
+                    assert effects.persist or not is_new, "a seal that was not written down first"
                     assert self.signed.setdefault(statement.slot, statement.digest) == statement.digest
 
     def delivery(self, to: str, sender: str, message: Message) -> None:
