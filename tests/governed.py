@@ -37,7 +37,7 @@ from ledger.proposals import (
     sponsor_payload,
 )
 from ledger.statements import Ballot, Batch, Certificate, Final, Finals, Message, Seal, Verdict
-from ledger.types import Signer
+from ledger.types import Signer, Verify
 from tests.builders import entry
 
 RULES = Rules(window=20, final_at=12, gather=2, resend=2, tempo=20, expiry=120, consent=400, false_within=400)
@@ -159,7 +159,7 @@ class Truth:
 class Node:
     """One validator with its disk: a log and the last dump."""
 
-    def __init__(self, key: Key, network: Network) -> None:
+    def __init__(self, key: Signer, network: Network) -> None:
         self.key, self.network = key, network
         self.log: list[Change] = list(SEED)
         self.disk: dict[str, Any] | None = None
@@ -170,7 +170,7 @@ class Node:
 
     def _start(self) -> Governor:
         book = self.network.seed_book.copy() if len(self.log) == len(SEED) else Book.of(self.network.rules, self.log)
-        return Governor(self.key, fast_verify, self.network.rules, book, self.disk)
+        return Governor(self.key, self.network.verify, self.network.rules, book, self.disk)
 
     @property
     def address(self) -> str:
@@ -193,8 +193,16 @@ class Network:
     """Validators by name, one chain, and messages under way. `step` is one block."""
 
     def __init__(
-        self, stakes: Mapping[str, int], *, seed: int, rules: Rules = RULES, fragile: Iterable[str] = ()
+        self,
+        stakes: Mapping[str, int],
+        *,
+        seed: int,
+        rules: Rules = RULES,
+        fragile: Iterable[str] = (),
+        key: Callable[[str], Signer] = Key,
+        verify: Verify = fast_verify,
     ) -> None:
+        self.verify = verify
         self.dice = random.Random(seed)
         self.rules = rules
         self.seed_book = Book.of(rules, SEED)
@@ -202,13 +210,14 @@ class Network:
         self.stakes = dict(stakes)
         self.blocks: list[Block] = []
         self.slots: dict[str, str] = {}
-        self.miners = {name: Key(name) for name in ("miner-a", "miner-b", "miner-c", "last-miner")}
-        self.keys = {name: Key(name) for name in stakes}
-        self.addresses = {name: key.ss58_address for name, key in (self.keys | self.miners).items()}
+        self.miners = {name: key(name) for name in ("miner-a", "miner-b", "miner-c", "last-miner")}
+        self.keys = {name: key(name) for name in stakes}
+        self.addresses = {name: each.ss58_address for name, each in (self.keys | self.miners).items()}
         self.names = {address: name for name, address in self.addresses.items()}
         self.owners: dict[int, str] = {}
+        self.outsiders: dict[str, Signer] = {}
         self.fragile = set(fragile)
-        self.nodes = {name: Node(key, self) for name, key in self.keys.items()}
+        self.nodes = {name: Node(each, self) for name, each in self.keys.items()}
         self.truths: dict[str, Truth] = {}
         self.mail: dict[int, list[tuple[str, str, Message]]] = defaultdict(list)
         self.landing: dict[int, list[tuple[str, str]]] = defaultdict(list)
@@ -242,12 +251,22 @@ class Network:
 
     # proposers
 
-    def propose(self, miner: str, proposal: Proposal, *, is_true: bool, reveal_after: int = 1) -> SignedProposal:
+    def outsider(self, name: str) -> None:
+        """Somebody with a key who is not registered."""
+        self.outsiders[name] = key = Key(name)
+        self.addresses[name] = key.ss58_address
+        self.names[key.ss58_address] = name
+
+    def propose(
+        self, miner: str, proposal: Proposal, *, is_true: bool, reveal_after: int = 1, sponsor: str = ""
+    ) -> SignedProposal:
         """Anchor now (it stands in the next block), reveal some blocks later."""
-        key = self.miners[miner]
-        sent = send_off(proposal, key, before=self.leaves[miner])
-        self.leaves[miner].append(proposal_leaf(sent.digest))
-        self.slots[key.ss58_address] = envelope(sent.anchor.size, sent.anchor.root)
+        key = (self.miners | self.outsiders)[miner]
+        sent = send_off(
+            proposal, key, before=self.leaves[sponsor or miner], sponsor=self.keys[sponsor] if sponsor else None
+        )
+        self.leaves[sponsor or miner].append(proposal_leaf(sent.digest))
+        self.slots[sent.anchor.hotkey] = envelope(sent.anchor.size, sent.anchor.root)
         self.truths[sent.digest] = Truth(sent, is_true, self.height + 1 + reveal_after)
         return sent
 
