@@ -55,6 +55,10 @@ class Auditor:
     seed: Callable[[], bytes] = fresh_seed
     now_ms: Callable[[], int] = utc_ms
 
+    def sent_ms(self, response: SignedResponse) -> int:
+        """When the question to an answer that has just come was sent. Ask once: an audit may have to begin anew later."""
+        return self.now_ms() - response.elapsed_ms
+
     async def judge(
         self,
         peer: Peer,
@@ -62,9 +66,10 @@ class Auditor:
         response: SignedResponse,
         *,
         ledger: LedgerNode,
+        sent_ms: int,
         replays: int = REPLAYS,
     ) -> Answered:
-        """Audit one raw answer to `synapse` from `peer`. Never raises for anything the miner did.
+        """Audit one raw answer to `synapse`, sent to `peer` at `sent_ms`. Never raises for anything the miner did.
 
         At most `replays` calls are made again, by us and to confirm a difference by others: none for an objective whose
         user did not agree to that.
@@ -74,7 +79,7 @@ class Auditor:
             request_digest=response.request_digest,
             miner=peer.hotkey,
             validator=self.me,
-            sent_ms=self.now_ms() - response.elapsed_ms,
+            sent_ms=sent_ms,
             elapsed_ms=response.elapsed_ms,
         )
         ports = AuditPorts(

@@ -14,6 +14,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from typing import Any, Protocol
 
 from ledger.canonical import leaf_hash, merkle_root
@@ -301,11 +302,20 @@ class Validator:
 
         None: the committer of the Ledger cannot be asked whether that version exists, so nothing can be said.
         """
-        answered = await self.auditor.judge(peer, synapse, response, ledger=self.ledger, replays=replays)
+        audit = partial(
+            self.auditor.judge,
+            peer,
+            synapse,
+            response,
+            ledger=self.ledger,
+            sent_ms=self.auditor.sent_ms(response),
+            replays=replays,
+        )
+        answered = await audit()
         if not answered.ahead:
             return answered
         known = await self.catch_up()
-        answered = await self.auditor.judge(peer, synapse, response, ledger=self.ledger, replays=replays)
+        answered = await audit()
         return answered if known or not answered.ahead else None
 
     def _drawn_from(self, challenge: Challenge) -> LedgerView:

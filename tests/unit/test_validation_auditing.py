@@ -121,7 +121,9 @@ class Sent:
     miner: RevealingMiner
 
     async def judged(self, who: Auditor, ledger: LedgerNode, **options: Any) -> Answered:
-        return await who.judge(cast("Peer", self.miner), self.story.synapse, self.response, ledger=ledger, **options)
+        sent_ms = who.sent_ms(self.response)
+        peer = cast("Peer", self.miner)
+        return await who.judge(peer, self.story.synapse, self.response, ledger=ledger, sent_ms=sent_ms, **options)
 
 
 def send(story: kit.Story, *, reveals: bool = True) -> Sent:

@@ -322,6 +322,21 @@ async def test_an_answer_made_with_a_newer_ledger_is_judged_after_catching_up(wo
     assert all(event.values["latency"] == 1.0 for event in await world.events("challenge", A))
 
 
+async def test_an_audit_that_begins_anew_goes_by_when_the_challenge_was_sent(world: World) -> None:
+    """A receipt is from then: minutes that we take for the Ledger are not the miner's."""
+
+    async def slow() -> bool:
+        world.auditor.now_ms += 60_000
+        return True
+
+    world.validator.catch_up = slow
+    world.auditor.script = {A: [await ahead(), await judged()], B: [await judged()]}
+    await world.run(TEMPO.last)
+    twice = [sent for sent in world.auditor.sent.values() if len(sent) == 2]
+    assert twice
+    assert all(first == second for first, second in twice)
+
+
 async def test_a_ledger_version_that_nobody_has_earns_nothing(world: World) -> None:
     world.auditor.script = {A: [await ahead()], B: [await judged()]}
     await world.run(TEMPO.last)
