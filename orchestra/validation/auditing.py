@@ -104,15 +104,19 @@ class Auditor:
         except ChainError:
             return None
 
-    async def _confirm(self, ref: OperationRef, query: Mapping[str, Any], ledger_version: str, /) -> str | None:
-        """What most of the other validators say; all are asked at once, so that none holds up or speaks for others."""
+    async def _confirm(self, ref: OperationRef, query: Mapping[str, Any], ledger_version: str, ours: str, /) -> bool:
+        """Do the other validators get what we get? All are asked at once, so that none holds up or speaks for others.
+
+        Ours must be said by as many of them as anything else is: with our own word that is the most, in whatever order
+        they stand.
+        """
         asked = ReplayRequest(
             entry=ref.entry.id, operation=ref.operation.name, query=dict(query), ledger_version=ledger_version
         )
         async with asyncio.TaskGroup() as group:
             words = [group.create_task(self._word(other, asked)) for other in self.others()]
         said = Counter(word for task in words if (word := task.result()) is not None)
-        return said.most_common(1)[0][0] if said else None
+        return said[ours] > 0 and said[ours] == max(said.values())
 
     async def _word(self, other: Peer, asked: ReplayRequest) -> str | None:
         """What one validator says it got; None when it says nothing, or not in its own name."""

@@ -255,6 +255,16 @@ async def test_when_the_chain_cannot_be_read_the_step_is_left_to_replay() -> Non
     assert found.hash_credit() == 1
 
 
+async def test_the_chain_is_asked_once_however_many_steps_carry_a_receipt() -> None:
+    story, registry = kit.make_story(), kit.Registry(readable=False)
+    receipted = story.attempts[4]
+    story.attempts += [replace(receipted, step=step) for step in range(8, 108)]
+    story.total_latency_ms = 900
+    found = await kit.audit_story(story, is_registered=registry)
+    assert len([each for each in found.findings if each.code is Code.REGISTRY_UNREADABLE]) == 101
+    assert registry.asked == [(129, kit.PROVIDER.ss58_address)]
+
+
 # replay --------------------------------------------------------------------------------------------------------------
 
 

@@ -205,6 +205,19 @@ async def test_one_liar_among_the_others_cannot_save_a_forger(ledger: LedgerNode
         assert (await judge(auditor(others), forged(), ledger)).audit.refuted
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+async def test_one_liar_against_one_honest_validator_cannot_save_a_forger_wherever_it_stands(
+    reverse: bool, ledger: LedgerNode
+) -> None:
+    others = [liar(FOURTH), other()]
+    assert (await judge(auditor(others[::-1] if reverse else others), forged(), ledger)).audit.refuted
+
+
+async def test_two_that_agree_on_something_else_outvote_one_that_confirms(ledger: LedgerNode) -> None:
+    answered = await judge(auditor([other(), liar(THIRD), liar(FOURTH)]), forged(), ledger)
+    assert not answered.audit.refuted
+
+
 async def test_one_liar_among_the_others_cannot_refute_an_honest_miner(ledger: LedgerNode) -> None:
     answered = await judge(auditor([liar(FOURTH), liar(THIRD)]), kit.make_story(), ledger)
     assert not answered.audit.refuted
