@@ -27,6 +27,7 @@ from ledger.database import sqlite_url
 from ledger.store import LedgerConflict
 from neurons.folder import alone_in, disk_trouble, opening
 from neurons.notes import Notes
+from neurons.turns import InTurn
 from orchestra.chain import (
     Chain,
     ChainError,
@@ -86,7 +87,7 @@ class Neuron:
     nonces: SqliteNonceStore
     notes: Notes = field(default_factory=lambda: Notes(logger))
     was_published: bool = False
-    following: asyncio.Lock = field(default_factory=asyncio.Lock)
+    following: InTurn[str] = field(default_factory=InTurn[str])
 
     def orchestrator(self) -> Orchestrator:
         """The pipeline with this node's keys and experience."""
@@ -129,14 +130,14 @@ class Neuron:
 
     async def catch_up(self) -> bool:
         """Bring the Ledger to where its committer is; is it there? Trouble is logged: an old Ledger is better than no
-        answer. Whoever asks meanwhile waits for the same answer.
+        answer.
         """
         if self.settings.ledger_committer == self.signer.ss58_address:
             return True
         if self.watch.sight is None:
             return False
-        async with self.following:
-            trouble = await self._follow(self.settings.ledger_committer, self.watch.sight.block.number)
+        block = self.watch.sight.block.number
+        trouble = await self.following(lambda: self._follow(self.settings.ledger_committer, block))
         self.notes.trouble("ledger", trouble, over="the Ledger follows again")
         return not trouble
 
