@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 from ledger.canonical import leaf_hash, merkle_root
 from ledger.entry import SubnetEntry
@@ -47,6 +48,10 @@ logger = logging.getLogger(__name__)
 AUDITED_ENTRIES = 3
 HISTORY_TEMPOS = 200
 MOST_CHALLENGES_AT_ONCE = 32
+MOST_AT_ONE_MINER = 3
+"""A miner keeps half of its places, four unless it says otherwise, for one validator. After a restart all overdue slots
+of a tempo come at once: none of them may be declined for that, and one place is left for a user's objective.
+"""
 PATIENCE = 0.8
 """Share of the tempo for which a miner that serves nowhere is waited for before that counts against it. In the first
 tempo that a validator sees after a start, it does not count at all."""
@@ -117,6 +122,9 @@ class Validator:
     _canary_turned: int | None = None
     _group: asyncio.TaskGroup | None = None
     _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_CHALLENGES_AT_ONCE))
+    _places_at: WeakValueDictionary[str, asyncio.Semaphore] = field(
+        default_factory=WeakValueDictionary[str, asyncio.Semaphore]
+    )
     _first_block: int | None = None
 
     async def run(self, follow: Callable[[Callable[[Sight], Awaitable[None]]], Awaitable[None]]) -> None:
@@ -258,7 +266,7 @@ class Validator:
         return challenge if await self.store.issue(row) else None
 
     async def _pursue(self, challenge: Challenge, miner: str, block: int) -> None:
-        async with self._places:
+        async with self._places_at.setdefault(miner, asyncio.Semaphore(MOST_AT_ONE_MINER)), self._places:
             for ask in (self._challenge, self._audit_ledger):
                 try:
                     events = await ask(challenge, miner, block)

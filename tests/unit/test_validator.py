@@ -25,7 +25,7 @@ from orchestra.validation.components import ORCHESTRATION, ScoreEvent
 from orchestra.validation.schedule import CHALLENGES_PER_TEMPO, tempo_at
 from orchestra.validation.scoring import Answered
 from orchestra.validation.store import IssuedChallenge, ValidationStore
-from orchestra.validation.validator import Validator
+from orchestra.validation.validator import MOST_AT_ONE_MINER, Validator
 from orchestra.validation.weights import WeightSetter
 from tests import proofkit as kit
 from tests.builders import entry, operation
@@ -254,12 +254,32 @@ async def test_a_miner_that_hangs_holds_up_nobody_and_stopping_does_not_wait_for
             await asyncio.sleep(0)
 
     await asyncio.wait_for(others(), 20)
-    assert len(world.miners[A].quoted) == CHALLENGES_PER_TEMPO
+    assert len(world.miners[A].quoted) == MOST_AT_ONE_MINER
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
     assert await world.events("challenge", A) == []
     assert await world.store.abandon_unanswered() == CHALLENGES_PER_TEMPO
+
+
+async def test_slots_that_come_all_at_once_are_not_declined_for_that(world: World) -> None:
+    """An honest miner with its default places, after a restart of ours late in the tempo."""
+    miner, most = world.miners[A], 8 // 2
+    in_hand = 0
+
+    async def answer() -> None:
+        nonlocal in_hand
+        if in_hand == most:
+            raise PeerFailed("busy", "/v1/challenge was refused")
+        in_hand += 1
+        for _ in range(50):
+            await asyncio.sleep(0)
+        in_hand -= 1
+
+    miner.before_answer = answer
+    await world.run(TEMPO.last)
+    assert len(miner.asked) == CHALLENGES_PER_TEMPO > most
+    assert all(event.values["latency"] == 1.0 for event in await world.events("challenge", A))
 
 
 class HalfOpen:
