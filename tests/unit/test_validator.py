@@ -264,7 +264,7 @@ async def test_a_miner_that_hangs_holds_up_nobody_and_stopping_does_not_wait_for
 
 async def test_slots_that_come_all_at_once_are_not_declined_for_that(world: World) -> None:
     """An honest miner with its default places, after a restart of ours late in the tempo."""
-    miner, most = world.miners[A], 8 // 2
+    miner, most, begun = world.miners[A], 8 // 2, asyncio.Event()
     in_hand = 0
 
     async def answer() -> None:
@@ -272,12 +272,19 @@ async def test_slots_that_come_all_at_once_are_not_declined_for_that(world: Worl
         if in_hand == most:
             raise PeerFailed("busy", "/v1/challenge was refused")
         in_hand += 1
-        for _ in range(50):
-            await asyncio.sleep(0)
+        await begun.wait()
         in_hand -= 1
 
+    async def all_are_begun() -> None:
+        while len(await world.store.slots_used(TEMPO.index)) < 2 * CHALLENGES_PER_TEMPO or in_hand < MOST_AT_ONE_MINER:
+            await asyncio.sleep(0)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        begun.set()
+
     miner.before_answer = answer
-    await world.run(TEMPO.last)
+    async with asyncio.timeout(20):
+        await asyncio.gather(world.run(TEMPO.last), all_are_begun())
     assert len(miner.asked) == CHALLENGES_PER_TEMPO > most
     assert all(event.values["latency"] == 1.0 for event in await world.events("challenge", A))
 
