@@ -56,7 +56,7 @@ class Auditor:
     now_ms: Callable[[], int] = utc_ms
 
     def sent_ms(self, response: SignedResponse) -> int:
-        """When the question to an answer that has just come was sent. Ask once: an audit may have to begin anew later."""
+        """When the question to an answer that has just come was sent. Ask once: an audit may begin anew later."""
         return self.now_ms() - response.elapsed_ms
 
     async def judge(

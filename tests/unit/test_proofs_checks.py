@@ -265,6 +265,19 @@ async def test_the_chain_is_asked_once_however_many_steps_carry_a_receipt() -> N
     assert registry.asked == [(129, kit.PROVIDER.ss58_address)]
 
 
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-10:00"])
+async def test_a_value_that_no_calendar_holds_does_not_end_the_audit_that_refutes_it(moment: str) -> None:
+    """An audit that ends in an exception says nothing about anybody: no value may buy that."""
+
+    def change(story: kit.Story) -> None:
+        kit.invent(story)
+        story.data["offers"][0]["name"] = moment
+
+    found = await kit.of_story(change)
+    assert ("value_unsupported", 3, "/offers/0/name") in kit.codes(found)
+    assert found.refuted
+
+
 # replay --------------------------------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""Every field of every part of an answer, changed one at a time: none is outside the leaves, the root and the signature.
+"""Every field of every part of an answer, changed one at a time: none is outside leaves, root and signature.
 
 The property test draws changes; this one leaves none out, and fails when the protocol gets a field that it does not
 fill.
