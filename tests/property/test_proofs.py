@@ -280,6 +280,33 @@ def scored(found: Audit) -> ScoreEvent:
     )
 
 
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:20]))
+async def test_a_miner_that_seals_such_a_text_anywhere_is_judged_all_the_same(text: str) -> None:
+    """In every value and every key of the result, of its provenance and of the queries, and on the page they cite."""
+    original = kit.honest_document()
+    parts = ("standardized_data", "provenance", "task_pipeline")
+    for way in [way for way in places(original) if way[0] in parts and isinstance(at(original, way), str)]:
+        document: Any = copy.deepcopy(original)
+        at(document, way[:-1])[way[-1]] = text
+        kit.reseal(document, kit.make_story().synapse, kit.MINER)
+        scored(await kit.of_raw(canonical(document)))
+    for pointer in original["provenance"]:
+        document = copy.deepcopy(original)
+        document["provenance"][text] = document["provenance"].pop(pointer)
+        document["standardized_data"][text] = text
+        kit.reseal(document, kit.make_story().synapse, kit.MINER)
+        scored(await kit.of_raw(canonical(document)))
+    lenient = kit.TableSubnets(kit.make_ledger(), strict=False)
+    scored(await kit.of_story(lambda story: said(story, text), replay=lenient))
+
+
+def said(story: kit.Story, text: str) -> None:
+    """The page of step 3 says this, and the result too."""
+    offer = {"name": text, "price": text, "strengths": [text, text]}
+    story.change(3, response=canonical({"data": [offer]}), query={"url": text})
+    story.data["offers"][0] = {"name": text, "price": text, "strengths": [text, text]}
+
+
 @pytest.mark.soak
 @settings(max_examples=count("hostile_answers", short=150, long=4_000), deadline=None)
 @given(st.data())
