@@ -78,10 +78,10 @@ def test_a_hostile_schema_is_a_violation_and_not_a_crash() -> None:
 
 def test_audits_in_many_threads_share_the_schemas_of_more_operations_than_are_kept() -> None:
     operations = [operation("one", input_schema={"type": "object", "required": [f"a{n}"]}) for n in range(4)]
-    schemas, before = Schemas(2), sys.getswitchinterval()
+    schemas, before = Schemas(3), sys.getswitchinterval()
 
     def use(start: int) -> bool:
-        turns = [(start + n) % 4 for n in range(2_000)]
+        turns = [(start + n) % 4 for n in range(60_000)]
         return all(schemas.of(operations[n], "input_schema").is_valid({f"a{n}": 1}) for n in turns)
 
     sys.setswitchinterval(1e-6)
