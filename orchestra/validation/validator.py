@@ -22,7 +22,7 @@ from ledger.canonical import leaf_hash, merkle_root
 from ledger.entry import SubnetEntry
 from ledger.types import Signer, Verify
 from ledger.view import LedgerView
-from orchestra.chain.errors import ChainRejected
+from orchestra.chain.errors import ChainError, ChainRejected
 from orchestra.chain.types import BlockRef, Metagraph, TxOutcome
 from orchestra.chain.watch import Sight
 from orchestra.ledger_node import LedgerNode
@@ -120,6 +120,7 @@ class Validator:
     sight: Sight | None = None
     _plan: TempoPlan | None = None
     _canary_turned: int | None = None
+    _refused_commit: int | None = None
     _group: asyncio.TaskGroup | None = None
     _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_CHALLENGES_AT_ONCE))
     _places_at: WeakValueDictionary[str, asyncio.Semaphore] = field(
@@ -147,6 +148,7 @@ class Validator:
         await self._turn_canary(plan.tempo, sight.block)
         await self._start_challenges(plan, sight)
         await self._set_weights(plan, block)
+        await self._commit_seeds(plan.tempo)
 
     @property
     def current_tempo(self) -> Tempo | None:
@@ -178,7 +180,8 @@ class Validator:
         members = await self._members_at(tempo.first, sight)
         validators = {each.hotkey: each.stake_rao for each in members.validators(self.min_stake_rao)}
         miners = tuple(each.hotkey for each in members.miners(self.min_stake_rao))
-        await self._commit_seeds(tempo)
+        for index in (tempo.index, tempo.index + 1):
+            await self.store.seed(index, secrets.token_bytes(SECRET_BYTES))
         await self.store.forget_before(tempo.first - HISTORY_TEMPOS * tempo.length)
         slots = schedule(tempo, beacon, validators=validators, miners=miners)
         mechanisms = await self.setter.chain.mechanisms()
@@ -196,16 +199,21 @@ class Validator:
             return sight.members
 
     async def _commit_seeds(self, tempo: Tempo) -> None:
-        """Commit the next tempo's seed before that tempo begins; at the first start this one's too, visibly late."""
-        for index in (tempo.index, tempo.index + 1):
-            await self.store.seed(index, secrets.token_bytes(SECRET_BYTES))
+        """Commit the next tempo's seed before that tempo begins; at the first start this one's too, visibly late. A
+        chain that does not take it holds up neither challenges nor weights.
+        """
         known = await self.store.seed_commitments()
-        if all(block is not None for _, block in known.values()):
+        if self._refused_commit == tempo.index or all(block is not None for _, block in known.values()):
             return
         me = self.signer.ss58_address
         leaves = [leaf_hash(commitment(me, index, secret).encode()) for index, (secret, _) in known.items()]
-        outcome = await self.chain.commit(self.signer, self.netuid, f"o1|{len(leaves)}:{merkle_root(leaves)}|")
+        try:
+            outcome = await self.chain.commit(self.signer, self.netuid, f"o1|{len(leaves)}:{merkle_root(leaves)}|")
+        except ChainError as error:
+            logger.warning("our commitment got no reply: tried again with the next block: %s", error)
+            return
         if not outcome.ok:
+            self._refused_commit = tempo.index
             logger.warning("the chain did not take our commitment (%s): tried again next tempo", outcome.code)
             return
         for index, (_, block) in known.items():

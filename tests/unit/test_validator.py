@@ -125,7 +125,8 @@ async def make_world(folder: Path) -> AsyncIterator[World]:
 
 def again(world: World) -> Validator:
     """The validator after a restart: nothing left but what was stored."""
-    fresh = {"_plan": None, "_group": None, "_first_block": None, "_canary_turned": None, "sight": None}
+    fresh = {"_plan": None, "_group": None, "_first_block": None, "_canary_turned": None, "_refused_commit": None}
+    fresh |= {"sight": None}
     return replace(world.validator, **fresh)  # type: ignore[arg-type]
 
 
@@ -500,7 +501,7 @@ async def test_who_answers_the_canary_from_an_old_entry_is_stale(world: World) -
 # the chain
 
 
-@pytest.mark.parametrize("call", ["block_hash", "metagraph", "commit", "mechanisms"])
+@pytest.mark.parametrize("call", ["block_hash", "metagraph", "mechanisms"])
 async def test_a_block_whose_work_the_chain_cut_short_is_done_when_it_comes_again(world: World, call: str) -> None:
     canary = with_canary(world)
     world.chain.fails = {call: ChainUnreachable("orchestra-local", "scripted")}
@@ -512,6 +513,21 @@ async def test_a_block_whose_work_the_chain_cut_short_is_done_when_it_comes_agai
     assert all(block is not None for _, block in (await world.store.seed_commitments()).values())
     assert len(canary.changes) == 1
     assert [mechid for mechid, _ in world.chain.submitted] == [0]
+
+
+async def test_a_commitment_that_never_gets_a_reply_holds_up_neither_challenges_nor_weights(world: World) -> None:
+    class Mute(dict[str, Exception]):
+        def pop(self, name: str) -> Exception:  # type: ignore[override]
+            return self[name]
+
+    world.chain.fails = Mute(commit=ChainUnreachable("orchestra-local", "scripted"))
+    await world.run(TEMPO.first, TEMPO.last)
+    assert {len(miner.asked) for miner in world.miners.values()} == {CHALLENGES_PER_TEMPO}
+    assert [mechid for mechid, _ in world.chain.submitted] == [0]
+    assert world.chain.commits == []
+    world.chain.fails = {}
+    await world.run(TEMPO.last + 1)
+    assert all(block is not None for _, block in (await world.store.seed_commitments()).values())
 
 
 # weights
