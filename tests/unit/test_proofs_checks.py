@@ -10,7 +10,9 @@ import pytest
 from ledger.canonical import canonical
 from orchestra.execution.run import Answer
 from orchestra.proofs import Audit, Code, audit
+from orchestra.proofs.provenance import check_provenance
 from orchestra.protocol import Evidence, EvidenceRequest, Source
+from orchestra.schema import TargetSchema
 from tests import proofkit as kit
 
 
@@ -226,6 +228,29 @@ async def test_what_is_empty_needs_no_source() -> None:
 async def test_only_values_with_a_revealed_source_are_sourced() -> None:
     found = await kit.audit_story(kit.make_story(), evidence=kit.withheld(3))
     assert found.sourced_pointers == {"/offers/1/name", "/offers/1/price", "/summary"}
+
+
+class Compared(list[Any]):
+    """A list that counts how often it was compared."""
+
+    times = 0
+
+    def __eq__(self, other: object) -> bool:
+        Compared.times += 1
+        return super().__eq__(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_a_source_that_is_cited_again_and_again_is_looked_at_once() -> None:
+    response, _ = kit.make_story().seal()
+    again = (Source(step=3, pointer="/data"),) * 1_000
+    response = response.model_copy(
+        update={"standardized_data": {"offers": Compared([1])}, "provenance": {"/offers": again}}
+    )
+    findings, sourced = check_provenance(TargetSchema.parse({"offers": "list"}), response, {3: {"data": Compared([1])}})
+    assert ([each.code for each in findings], sourced) == ([Code.SUPPORTED], {"/offers"})
+    assert Compared.times < 20
 
 
 # receipts ------------------------------------------------------------------------------------------------------------
