@@ -5,7 +5,7 @@ problem document; `serve` runs the app. Sending: `SignedClient` for neurons, `Ou
 """
 
 from orchestra.transport.app import install_problems
-from orchestra.transport.btauth import request_digest, sign_request, signed_payload
+from orchestra.transport.btauth import FreshNonces, request_digest, sign_request, signed_payload
 from orchestra.transport.client import SignedClient, SignedResponse
 from orchestra.transport.errors import (
     AddressRefused,
@@ -40,6 +40,7 @@ __all__ = [
     "AnyCaller",
     "BadResponse",
     "CallerPolicy",
+    "FreshNonces",
     "Limits",
     "MetagraphPolicy",
     "NonceStore",

@@ -312,11 +312,13 @@ async def test_two_validators_record_the_same_event_from_the_same_evidence(
     first, second = (spec.name for spec in net.validators)
     async with net.acting_as(first) as one, net.acting_as(second) as other:
         judged = await challenged(one, net, miner, drawn(one, domain, dice))
+        auditors = [await auditor(neuron, net.hotkey(first), seed) for neuron in (one, other)]
+        sent_ms = auditors[0].sent_ms(judged.response)
         audits = [
-            await (await auditor(neuron, net.hotkey(first), seed)).judge(
-                judged.peer, judged.challenge.synapse, judged.response, ledger=neuron.ledger
+            await each.judge(
+                judged.peer, judged.challenge.synapse, judged.response, ledger=neuron.ledger, sent_ms=sent_ms
             )
-            for neuron in (one, other)
+            for each, neuron in zip(auditors, (one, other), strict=True)
         ]
         events = [event_of(judged, audited, neuron) for audited, neuron in zip(audits, (one, other), strict=True)]
     assert audits[0].audit.canonical() == audits[1].audit.canonical()
