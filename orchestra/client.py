@@ -210,8 +210,8 @@ class Client:
 def build_request(
     objective: str,
     target_schema: Mapping[str, Any],
-    deadline_ms: int,
-    max_cost_tao: str,
+    deadline_ms: int = DEFAULT_DEADLINE_MS,
+    max_cost_tao: str = DEFAULT_MAX_COST_TAO,
     *,
     allow_replay: bool = False,
 ) -> tuple[ObjectiveRequest, TargetSchema]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,11 +21,14 @@ from rich.console import Console
 
 from orchestra import render
 from orchestra.chain import Chain, ChainError, Metagraph
-from orchestra.client import Answer, Client, OrchestraError
+from orchestra.cli import CommandFailed, read_schema
+from orchestra.client import Answer, Client, OrchestraError, build_request
 from orchestra.devnet.network import NETUID, STAKE_RAO, Layout, LocalNetwork, NeuronSpec
 from orchestra.devnet.processes import ProcessFailed
+from orchestra.devnet.up import alone_in
 from orchestra.gateway.network import neuron_documents
-from orchestra.schema import TargetSchema, TargetSchemaError
+from orchestra.schema import TargetSchemaError
+from orchestra.settings import SettingsError
 from orchestra.transport import run
 
 OBJECTIVE = (
@@ -46,10 +48,15 @@ class DemoFailed(RuntimeError):
     """The network did not do what it should in time. The message says what it was waiting for."""
 
 
+FORESEEN = (ProcessFailed, DemoFailed, CommandFailed, SettingsError, OrchestraError, TargetSchemaError, ChainError)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
 def main(
     objective: Annotated[str, typer.Option(help="What to find out.")] = OBJECTIVE,
     schema: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="JSON file with the target_schema of the answer.")
+        str | None, typer.Option(metavar="FILE|JSON", help="The shape of the answer: a target_schema, or a file with it.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")] = False,
     block_time: Annotated[float, typer.Option(min=0.2, max=60, help="Seconds between blocks.")] = 1.0,
@@ -60,14 +67,15 @@ def main(
     if not console.is_terminal:
         console.width = WIDTH
     try:
-        wanted: dict[str, Any] = json.loads(schema.read_text()) if schema else SCHEMA
-        TargetSchema.parse(wanted)
+        wanted = SCHEMA if schema is None else read_schema(schema)
+        build_request(objective, wanted)
         with tempfile.TemporaryDirectory(prefix="orchestra-demo-") as folder:
             document = run(_interruptible(_demo(keep or Path(folder), objective, wanted, block_time, console)))
-    except (ProcessFailed, DemoFailed, OrchestraError, TargetSchemaError, ChainError, ValueError) as error:
-        raise SystemExit(f"demo: {error}") from None
+    except FORESEEN as error:
+        typer.echo(f"demo: {error}", err=True)
+        raise typer.Exit(1) from None
     except asyncio.CancelledError:
-        raise SystemExit(130) from None
+        raise typer.Exit(130) from None
     if as_json:
         print(json.dumps(document, indent=2))
 
@@ -88,15 +96,16 @@ async def _demo(
     def say(message: str) -> None:
         console.print(f"[dim]{time.monotonic() - began:5.1f} s[/dim]  {message}", highlight=False)
 
-    network = LocalNetwork(Layout(folder), block_time_s=block_time, progress=say)
-    say("starting a network: everything below is a process of its own")
-    try:
-        await network.start()
-        async with await Chain.open(network.network) as chain:
-            return await _show(network, chain, objective, schema, say, console)
-    finally:
-        await network.stop()
-        say("everything is stopped")
+    with alone_in(folder):
+        network = LocalNetwork(Layout(folder), block_time_s=block_time, progress=say)
+        say("starting a network: everything below is a process of its own")
+        try:
+            await network.start()
+            async with await Chain.open(network.network) as chain:
+                return await _show(network, chain, objective, schema, say, console)
+        finally:
+            await network.stop()
+            say("everything is stopped")
 
 
 async def _show(
@@ -240,5 +249,4 @@ def _incentive(network: LocalNetwork, members: Metagraph, spec: NeuronSpec) -> f
 
 
 if __name__ == "__main__":
-    sys.argv[0] = "scripts/demo"
-    typer.run(main)
+    app(prog_name="./scripts/demo")

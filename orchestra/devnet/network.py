@@ -23,6 +23,7 @@ from orchestra.devnet.entries import devnet_entries
 from orchestra.devnet.processes import Child, Processes, ProcessFailed
 from orchestra.devnet.subnets.__main__ import DEFAULT_KEY_URI, DEFAULT_KEYS
 from orchestra.local_files import local_file
+from orchestra.settings import SettingsError
 
 NETUID = 2
 TEMPO = 10
@@ -140,9 +141,13 @@ class LocalNetwork:
 
         Raises:
             ProcessFailed: a process did not come up.
+            SettingsError: the folder cannot be written to.
         """
         try:
             await self._start()
+        except OSError as error:
+            await self.stop()
+            raise unusable(self.layout.root, error) from None
         except BaseExceptionGroup as group:
             await self.stop()
             raise _process_failed(group) or group from None
@@ -336,6 +341,11 @@ class LocalNetwork:
 
     def _process_table(self) -> dict[str, int]:
         return {name: child.pid for name, child in self.processes.children.items()}
+
+
+def unusable(root: Path, error: OSError) -> SettingsError:
+    """What to say of a network's folder that cannot be used."""
+    return SettingsError(f"cannot use {error.filename or root} ({error.strerror}): choose another folder")
 
 
 def _process_failed(error: BaseException) -> BaseException | None:

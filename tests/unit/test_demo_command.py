@@ -1,0 +1,67 @@
+"""What `./scripts/demo` refuses before it starts anything, and how it says so: in one line, with the next step."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from orchestra.cli import app as orchestra
+from orchestra.devnet.demo import app
+from orchestra.devnet.up import alone_in
+
+
+def refused(*arguments: str) -> str:
+    """The one line that it ends with; nothing else was printed, so nothing was started."""
+    outcome = CliRunner().invoke(app, list(arguments))
+    assert outcome.exit_code == 1
+    assert outcome.stdout == ""
+    assert outcome.stderr.startswith("demo: ")
+    assert outcome.stderr.count("\n") == 1
+    return outcome.stderr
+
+
+def test_an_objective_that_says_nothing() -> None:
+    assert "objective" in refused("--objective", "")
+
+
+@pytest.mark.parametrize("text", ["# not JSON", '{"a": "str", "a": "int"}', "[]"])
+def test_a_file_that_is_no_schema_is_named(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "schema.json"
+    file.write_text(text)
+    assert f"{file} is not usable JSON" in refused("--schema", str(file))
+
+
+def test_a_schema_that_is_not_there(tmp_path: Path) -> None:
+    assert "No such file or directory" in refused("--schema", str(tmp_path / "schema.json"))
+
+
+def test_a_schema_may_stand_in_the_command_itself() -> None:
+    assert "target_schema at /a: found 'strin'" in refused("--schema", '{"a": "strin"}')
+
+
+@pytest.mark.parametrize("below", ["", "network"])
+def test_a_folder_that_cannot_be_used(below: str, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    assert f"cannot use {file / below}" in refused("--keep", str(file / below))
+    up = CliRunner().invoke(orchestra, ["up", "--dir", str(file / below)])
+    assert (up.exit_code, up.stdout) == (1, "")
+    assert up.stderr.startswith(f"error: cannot use {file / below} (")
+    assert up.stderr.endswith("choose another folder\n")
+
+
+def test_a_folder_whose_network_runs(tmp_path: Path) -> None:
+    with alone_in(tmp_path):
+        assert "is up already" in refused("--keep", str(tmp_path))
+
+
+def test_it_goes_by_the_name_that_was_typed() -> None:
+    command = [sys.executable, "-m", "orchestra.devnet.demo", "--objectve", "x"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Usage: ./scripts/demo ")
+    assert "--objective" in done.stderr
