@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ledger.canonical import canonical
 from orchestra.chain import create_wallet, dev_signer, list_wallets, wallet_address
 from orchestra.devnet.entries import devnet_entries
 from orchestra.devnet.processes import Child, Processes, ProcessFailed
@@ -163,9 +162,10 @@ class LocalNetwork:
     async def _start(self) -> None:
         self.layout.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.settings = self._settings()
-        self.progress("wallets")
         self._make_wallets()
+        self.progress("wallets")
         self.settings["ledger_committer"] = self.address(self.validators[0].name)
+        write_private(self.layout.state, self.settings)
         self._write_shared_files()
         await self._start_chain()
         await self._start_subnets()
@@ -204,7 +204,7 @@ class LocalNetwork:
 
     def _make_wallets(self) -> None:
         wallets = str(self.layout.wallets)
-        known = {wallet.name for wallet in list_wallets(wallets)}
+        known = {wallet.name for wallet in list_wallets(wallets) if wallet.hotkeys}
         for name in ("owner", *self.settings["names"]):
             if name not in known:
                 create_wallet(name, "default", wallets, password=PASSWORDLESS)
@@ -218,7 +218,7 @@ class LocalNetwork:
     async def _start_chain(self) -> None:
         genesis = self.layout.root / "genesis.json"
         if not genesis.exists():
-            genesis.write_bytes(canonical(self._genesis()))
+            write_private(genesis, self._genesis())
         arguments = ["--db", str(self.layout.root / "chain.sqlite"), "--genesis", str(genesis)]
         arguments += ["--port", str(self.settings["chain_port"]), "--block-time", str(self.block_time_s)]
         inherited = self._inherited("chain")
@@ -297,7 +297,7 @@ class LocalNetwork:
         if not self.layout.ledger.exists():
             real_model = bool(os.environ.get("ORCHESTRA_LLM_BASE_URL"))
             entries = devnet_entries(origins, ATLAS_HOTKEY, real_model=real_model)
-            self.layout.ledger.write_bytes(canonical([entry.model_dump(mode="json") for entry in entries]))
+            write_private(self.layout.ledger, [entry.model_dump(mode="json") for entry in entries])
         keys = {name: {"key": DEFAULT_KEYS[entry], "origin": origins[entry]} for entry, name in SECRETS.items()}
         write_private(self.layout.keys, keys)
         for spec in self.miners:

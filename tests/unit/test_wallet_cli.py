@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import resource
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +61,25 @@ def test_new_makes_both_keys_readable_by_the_owner_alone_and_says_nothing_secret
     assert load_signer("m", "default", str(tmp_path)).ss58_address in result.output
     assert load_coldkey("m", str(tmp_path)).ss58_address in result.output
     assert "back it up" in result.output
+
+
+@pytest.mark.parametrize("room", [0, 200, 400])
+def test_a_full_disk_leaves_no_half_wallet(room: int, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "orchestra.wallet_cli", "wallet", "new", "--no-password"]
+    limits = (room, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+    done = subprocess.run(
+        [*command, "--wallet.path", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits),
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: Cannot write below {tmp_path} (")
+    assert run("wallet", "list", "--wallet.path", str(tmp_path)).stdout.startswith("No wallets")
+    made = new(tmp_path)
+    assert load_coldkey("default", str(tmp_path)).ss58_address == made["coldkey"]
+    assert load_signer("default", "default", str(tmp_path)).ss58_address == made["hotkeys"]["default"]
 
 
 def test_the_mnemonic_is_printed_on_request_and_recovers_the_key(tmp_path: Path) -> None:
