@@ -225,9 +225,9 @@ def show_status(document: Mapping[str, Any], console: Console) -> None:
 
 
 def _console(*, stderr: bool = False, quiet: bool = False) -> Console:
-    from rich.console import Console
+    from orchestra import render
 
-    return Console(stderr=stderr, quiet=quiet)
+    return render.console(stderr=stderr, quiet=quiet)
 
 
 def _say(console: Console, progress: Progress) -> None:

@@ -63,9 +63,7 @@ def main(
     keep: Annotated[Path | None, typer.Option(help="Run in this folder and leave it (logs, databases).")] = None,
 ) -> None:
     """Start a network (chain, 4 subnets, 4 miners, 2 validators, gateway), answer an objective, score, pay, stop."""
-    console = Console(stderr=as_json)
-    if not console.is_terminal:
-        console.width = WIDTH
+    console = render.console(stderr=as_json, piped_width=WIDTH)
     try:
         wanted = SCHEMA if schema is None else read_schema(schema)
         build_request(objective, wanted)
@@ -132,9 +130,9 @@ async def _show(
     members = await _until("weights on chain and an epoch after them", lambda: _paid(network, chain))
     document = await _document(network, chain, members, answer)
     names = {network.address(spec.name): spec.name for spec in (*network.validators, *network.miners)}
-    for validator, scores in document["scores_by_validator"].items():
+    for number, (validator, scores) in enumerate(document["scores_by_validator"].items(), start=1):
         console.print(f"as {validator} sees it:", style="bold")
-        console.print(render.scores_table(scores, names))
+        console.print(render.scores_table(scores, names, legend=number == len(network.validators)))
     console.print(render.reasons_list(list(document["scores"].values()), names, most=2))
     by_hotkey = {each["hotkey"]: document["weights"][each["name"]] for each in document["miners"]}
     console.print(render.weights_table(document["neurons"], by_hotkey, names))

@@ -8,6 +8,7 @@ addresses. Started again on the same folder, the network goes on where it was.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import random
@@ -345,7 +346,8 @@ class LocalNetwork:
 
 def unusable(root: Path, error: OSError) -> SettingsError:
     """What to say of a network's folder that cannot be used."""
-    return SettingsError(f"cannot use {error.filename or root} ({error.strerror}): choose another folder")
+    hint = "make room, or choose another folder" if error.errno == errno.ENOSPC else "choose another folder"
+    return SettingsError(f"cannot use {error.filename or root} ({error.strerror}): {hint}")
 
 
 def _process_failed(error: BaseException) -> BaseException | None:

@@ -156,7 +156,8 @@ async def _ready_line(child: Child) -> dict[str, Any]:
             if isinstance(message, dict):
                 return message  # pyright: ignore[reportUnknownVariableType] - strict readers follow
     code = await child.process.wait()
-    raise ProcessFailed(f"{child.name} ended with {code} before it was ready; see {child.log}\n{child.tail()}")
+    last = child.tail() or "it wrote nothing: is the disk full?"
+    raise ProcessFailed(f"{child.name} ended with {code} before it was ready; see {child.log}\n{last}")
 
 
 def _inherited() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The folder of a local network: what an interrupted start leaves fits the next one."""
+"""A local network that does not come up: what its folder holds fits the next start, and the cause is said."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from orchestra.devnet.network import Layout, LocalNetwork
-from orchestra.devnet.processes import ProcessFailed
+from orchestra.devnet.processes import Processes, ProcessFailed
 
 
 async def test_a_start_that_failed_leaves_ports_that_its_ledger_names(tmp_path: Path) -> None:
@@ -23,3 +23,8 @@ async def test_a_start_that_failed_leaves_ports_that_its_ledger_names(tmp_path: 
     served = {entry["id"]: urlsplit(entry["operations"][0]["endpoint"]["base_url"]).port for entry in entries}
     assert served
     assert served == {name: state["subnets"][name] for name in served}
+
+
+async def test_a_process_that_said_nothing_at_all(tmp_path: Path) -> None:
+    with pytest.raises(ProcessFailed, match=r"quiet ended with 0 .*quiet\.log\nit wrote nothing: is the disk full\?"):
+        await Processes(tmp_path).start("quiet", "this", [])
