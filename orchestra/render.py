@@ -153,9 +153,7 @@ def _value(result: Document, pointer: str) -> str:
         return "(not in the result)"
 
 
-def scores_table(
-    scores: Sequence[Document], names: Mapping[str, str] | None = None, *, legend: bool = True
-) -> Table:
+def scores_table(scores: Sequence[Document], names: Mapping[str, str] | None = None, *, legend: bool = True) -> Table:
     """A row for every miner, a column for every component; `-` where there is no evidence yet.
 
     The total is the sum over the components of what each is worth, which is the first row, times its value; the legend

@@ -56,7 +56,8 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def main(
     objective: Annotated[str, typer.Option(help="What to find out.")] = OBJECTIVE,
     schema: Annotated[
-        str | None, typer.Option(metavar="FILE|JSON", help="The shape of the answer: a target_schema, or a file with it.")
+        str | None,
+        typer.Option(metavar="FILE|JSON", help="The shape of the answer: a target_schema, or a file with it."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")] = False,
     block_time: Annotated[float, typer.Option(min=0.2, max=60, help="Seconds between blocks.")] = 1.0,
