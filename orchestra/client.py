@@ -30,7 +30,7 @@ from orchestra.gateway.messages import (
 from orchestra.protocol import DEFAULT_DEADLINE_MS
 from orchestra.schema import TargetSchema
 from orchestra.settings import default_gateway
-from orchestra.transport import OutboundClient, TransportError, run
+from orchestra.transport import AddressRefused, OutboundClient, TransportError, run
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -177,6 +177,8 @@ class Client:
 
     def _no_answer(self, error: TransportError) -> OrchestraError:
         hint = "is it running? Start one with: orchestra up"
+        if isinstance(error, AddressRefused):
+            hint = "write its URL as http://127.0.0.1:8400 on this machine, as https://gateway.example elsewhere"
         return OrchestraError(f"no answer from {self.gateway} ({error}): {hint}", code="unreachable")
 
     def _read(self, body: bytes) -> dict[str, Any]:

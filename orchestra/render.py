@@ -83,6 +83,20 @@ def summary_panel(document: Document) -> Panel:
     return Panel(Text(plain(document["summary"], 4000) or "(no summary)"), title="summary", border_style="blue")
 
 
+_PARTLY = (
+    "partly verified: sealed and traced, but not every call behind it was shown to have been made: by its provider's"
+    " receipt, or by making it again (allow that with --allow-replay)"
+)
+
+
+def verdict_note(document: Document) -> RenderableType | None:
+    """What `partly verified` means, and the first findings behind it; None for other verdicts, which say it all."""
+    if document["verification"]["verdict"] != "partly verified":
+        return None
+    found = ", ".join(str(each["code"]) for each in document["verification"]["findings"][:3])
+    return Text(plain(f"{_PARTLY}: {found}" if found else _PARTLY), style="yellow")
+
+
 def gaps_list(gaps: Sequence[Document]) -> RenderableType:
     """What is missing, and why."""
     return Group(*(Text.assemble(("missing  ", "yellow"), _gap(gap)) for gap in gaps))

@@ -20,7 +20,7 @@ from typing import Any
 from ledger.canonical import StrictJSONError, parse_strict
 from ledger.types import RAO_PER_TAO
 from orchestra.flags import EVERY_ADDRESS
-from orchestra.local_files import is_local, read_local_network
+from orchestra.local_files import is_local, local_file, read_local_network
 from orchestra.money import rao
 from orchestra.subnets import Secret
 
@@ -109,7 +109,8 @@ def neuron_settings(
         ledger_committer = ledger_committer or known.ledger_committer
         keys = keys or known.keys
     if ledger_follow and not ledger_committer:
-        raise SettingsError("whose Ledger to follow? Pass --ledger.committer HOTKEY, or --no-ledger.follow")
+        hint = f" (that of `orchestra up` is not in {local_file('')}: is it up?)" if is_local(network) else ""
+        raise SettingsError(f"whose Ledger to follow?{hint} Pass --ledger.committer HOTKEY, or --no-ledger.follow")
     _check_published(*axon[:2])
     name, hotkey, wallets = wallet
     ip, external_ip, port = axon

@@ -15,9 +15,8 @@ from orchestra.devnet.processes import Processes, ProcessFailed
 
 async def test_a_start_that_failed_leaves_ports_that_its_ledger_names(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        with pytest.raises(ProcessFailed, match="chain ended"):
-            await LocalNetwork(layout, chain_port=taken.getsockname()[1]).start()
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ProcessFailed, match="chain ended"):
+        await LocalNetwork(layout, chain_port=taken.getsockname()[1]).start()
     state = json.loads(layout.state.read_text())
     entries = json.loads(layout.ledger.read_text())
     served = {entry["id"]: urlsplit(entry["operations"][0]["endpoint"]["base_url"]).port for entry in entries}

@@ -102,7 +102,7 @@ def test_a_score_explains_its_total() -> None:
 def test_the_score_table_says_how_to_read_it_and_breaks_no_heading() -> None:
     text = shown(render.scores_table(scores(dict.fromkeys(COMPONENTS, 1.0), refuted=True)))
     heads = next(line for line in text.splitlines() if line.startswith("miner"))
-    assert heads.split() == "miner hash schem compl route time accur disco fresh cover total".split()
+    assert heads.split()[1:] == ["hash", "schem", "compl", "route", "time", "accur", "disco", "fresh", "cover", "total"]
     assert "0.000 refuted" in text
     assert "total: sum of worth x value" in text
     assert "no evidence yet, counts 0" in text
@@ -126,6 +126,18 @@ def test_a_terminal_too_narrow_loses_no_digit_and_no_column(
 def test_a_title_counts_what_is_there() -> None:
     provenance = {"/a": [{"step": 1, "pointer": ""}]}
     assert "where 1 of 1 values" in shown(render.provenance_table(provenance, {"a": 1}))
+
+
+def test_a_verdict_short_of_verified_is_explained() -> None:
+    verification = {"verdict": "partly verified", "hash_credit": 0.5, "findings": []}
+    assert render.verdict_note(document() | {"verification": verification | {"verdict": "verified"}}) is None
+    note = render.verdict_note(document() | {"verification": verification})
+    assert note is not None
+    assert "--allow-replay" in shown(note)
+    found = verification | {"findings": [{"code": "value_unsourced"}]}
+    note = render.verdict_note(document() | {"verification": found})
+    assert note is not None
+    assert "value_unsourced" in shown(note)
 
 
 def test_names_go_before_addresses() -> None:

@@ -100,6 +100,12 @@ def test_whom_to_follow_must_be_said() -> None:
     assert not made(ledger_committer="", ledger_follow=False).ledger_follow
 
 
+def test_a_local_network_that_is_not_up_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORCHESTRA_LOCAL", str(tmp_path / "none"))
+    with pytest.raises(SettingsError, match=r"orchestra up.* is not in .*none: is it up\?"):
+        made(network="orchestra-local", ledger_committer="")
+
+
 def test_an_address_to_publish_must_be_said() -> None:
     with pytest.raises(SettingsError, match=r"--axon\.external_ip"):
         made(axon=(EVERY_ADDRESS, "", 8091))
