@@ -242,7 +242,7 @@ def _problem(status: int, body: bytes) -> OrchestraError:
     except StrictJSONError:
         document = None
     known: dict[str, Any] = document if isinstance(document, dict) else {}
-    title = str(known.get("title", f"the gateway answered with {status}"))
+    title = str(known.get("title", f"what answers there ({status}) is no Orchestra gateway: check its URL"))
     detail = str(known.get("detail", ""))
     return OrchestraError(f"{title}: {detail}" if detail else title, code=str(known.get("code", "http")), status=status)
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestra.chain import create_wallet, dev_signer, list_wallets, wallet_address
+from orchestra.chain.owner import LOCAL
 from orchestra.devnet.entries import devnet_entries
 from orchestra.devnet.processes import Child, Processes, ProcessFailed
 from orchestra.devnet.subnets.__main__ import DEFAULT_KEY_URI, DEFAULT_KEYS
@@ -26,7 +27,7 @@ from orchestra.local_files import local_file
 from orchestra.settings import SettingsError
 
 NETUID = 2
-TEMPO = 10
+TEMPO = int(LOCAL["tempo"].value)
 STAKE_RAO = 10_000 * 10**9
 FAUCET_RAO = 1_000_000 * 10**9
 _PORTS = (20_000, 32_000)
@@ -180,7 +181,7 @@ class LocalNetwork:
     def _settings(self) -> dict[str, Any]:
         if self.layout.state.exists():
             known: dict[str, Any] = json.loads(self.layout.state.read_text())
-            return known | {"chain_port": self._chain_port(known["chain_port"])}
+            return self._moved(known) | {"chain_port": self._chain_port(known["chain_port"])}
         names = [spec.name for spec in (*self.validators, *self.miners)]
         free = FreePorts()
         ports = {spec.name: free.on(spec.host) for spec in (*self.validators, *self.miners)}
@@ -198,6 +199,16 @@ class LocalNetwork:
             "names": names,
             "wallets": str(self.layout.wallets),
         }
+
+    def _moved(self, known: dict[str, Any]) -> dict[str, Any]:
+        """Ports as before, unless somebody took one meanwhile; those of the subnets stand in the Ledger and stay."""
+        free, hosts = FreePorts(), {spec.name: spec.host for spec in (*self.validators, *self.miners)}
+        for kind in ("ports", "controls", "gateways"):
+            for name, port in known[kind].items():
+                host = hosts.get(name, "127.0.0.1") if kind == "ports" else "127.0.0.1"
+                known[kind][name] = port if is_free(host, port) else free.on(host)
+        known["gateway"] = f"http://127.0.0.1:{known['gateways'][self.validators[0].name]}"
+        return known
 
     def _chain_port(self, before: int) -> int:
         """Where the chain was before, unless another network has taken that port meanwhile."""
@@ -230,14 +241,8 @@ class LocalNetwork:
 
     def _genesis(self) -> dict[str, Any]:
         owner = {"owner_coldkey": self.address("owner", "coldkey"), "owner_hotkey": self.address("owner")}
-        rules = {
-            "tempo": TEMPO,
-            "weights_rate_limit": TEMPO // 2,
-            "serving_rate_limit": 2,
-            "immunity_period": 5 * TEMPO,
-            "commit_reveal_weights_enabled": False,
-            "max_validators": 16,
-        }
+        rules = {name: rule.value for name, rule in LOCAL.items()}
+        rules |= {"weights_rate_limit": TEMPO // 2, "max_validators": 16}
         faucet = dev_signer(FAUCET_KEY).ss58_address
         atlas = {"hotkey": ATLAS_HOTKEY, "coldkey": self.address("owner", "coldkey")}
         others = [{**owner, "netuid": n, "neurons": [atlas] if n == SUBNETS["atlas"] else []} for n in SUBNETS.values()]
