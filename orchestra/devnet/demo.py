@@ -11,10 +11,11 @@ import json
 import signal
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -31,6 +32,8 @@ from orchestra.schema import TargetSchemaError
 from orchestra.settings import SettingsError
 from orchestra.transport import run
 
+T = TypeVar("T")
+
 OBJECTIVE = (
     "Research cloud GPU pricing from RunPod, Vast.ai, and Lambda. Recommend a price point for our new inference API."
 )
@@ -39,7 +42,9 @@ SCHEMA: dict[str, Any] = {
     "recommendation": {"price_point": "float", "rationale": "str"},
 }
 PATIENCE_S = 120.0
+"""For blocks of a second or less."""
 POLL_S = 0.4
+TELL_EVERY_S = 15.0
 WIDTH = 140
 """Columns when nobody's terminal says how many it has."""
 
@@ -49,6 +54,35 @@ class DemoFailed(RuntimeError):
 
 
 FORESEEN = (ProcessFailed, DemoFailed, CommandFailed, SettingsError, OrchestraError, TargetSchemaError, ChainError)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Waits for what comes with the blocks: longer where these are slow, and never silent for long."""
+
+    block_time_s: float
+    say: Callable[[str], None]
+
+    async def until(self, what: str, ready: Callable[[], Awaitable[T | None]]) -> T:
+        """What `ready` finds, asked again and again.
+
+        Raises:
+            DemoFailed: it found nothing in time.
+        """
+        now = asyncio.get_running_loop().time
+        began = told = now()
+        patience_s = PATIENCE_S * max(1.0, self.block_time_s)
+        while now() - began < patience_s:
+            if (found := await ready()) is not None:
+                return found
+            await asyncio.sleep(POLL_S)
+            if now() - told >= TELL_EVERY_S:
+                told = now()
+                self.say(f"  still waiting for {what}")
+        hint = "run again with --keep FOLDER and see its logs"
+        raise DemoFailed(f"gave up after {patience_s:g} s waiting for {what}; {hint}")
+
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -115,21 +149,20 @@ async def _show(
     say: Callable[[str], None],
     console: Console,
 ) -> dict[str, Any]:
+    waiting = Waiting(network.block_time_s, say)
     say("validators challenge the miners ...")
-    await _until("every miner to be scored by both validators", lambda: _everybody_scored(network))
+    await waiting.until("every miner to be scored by both validators", lambda: _everybody_scored(network))
     say(f"objective: {objective}")
     answer = await _ask(network, objective, schema, say)
     told = answer.raw.model_dump(mode="json")
-    for part in (
-        render.result_panel(told),
-        render.gaps_list(told["gaps"]),
-        render.pipeline_table(told["pipeline"]),
-        render.provenance_table(told["provenance"], told["result"], count=3),
-    ):
+    for part in (render.result_panel(told), render.gaps_list(told["gaps"]), render.pipeline_table(told["pipeline"])):
         console.print(part)
+    if told["provenance"]:
+        console.print(render.provenance_table(told["provenance"], told["result"], count=3))
     say("waiting for weights and an epoch ...")
-    members = await _until("weights on chain and an epoch after them", lambda: _paid(network, chain))
-    document = await _document(network, chain, members, answer)
+    members = await waiting.until("weights on chain and an epoch after them", lambda: _paid(network, chain))
+    statuses = await waiting.until("both validators' scores", lambda: _statuses(network))
+    document = await _document(network, chain, members, answer, statuses)
     names = {network.address(spec.name): spec.name for spec in (*network.validators, *network.miners)}
     for number, (validator, scores) in enumerate(document["scores_by_validator"].items(), start=1):
         console.print(f"as {validator} sees it:", style="bold")
@@ -151,18 +184,6 @@ async def _ask(network: LocalNetwork, objective: str, schema: dict[str, Any], sa
             text = text.replace(hotkey, name)
         say(f"  {news.stage}: {text}")
     raise DemoFailed("the gateway ended its answer without a result")
-
-
-async def _until(what: str, ready: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        found = await ready()
-        if found is not None:
-            return found
-        await asyncio.sleep(POLL_S)
-    raise DemoFailed(
-        f"gave up after {PATIENCE_S:g} s waiting for {what}; run again with --keep FOLDER and see its logs"
-    )
 
 
 async def _statuses(network: LocalNetwork) -> dict[str, dict[str, Any]] | None:
@@ -200,8 +221,9 @@ async def _paid(network: LocalNetwork, chain: Chain) -> Metagraph | None:
     return members if honest and cheats else None
 
 
-async def _document(network: LocalNetwork, chain: Chain, members: Metagraph, answer: Answer) -> dict[str, Any]:
-    statuses = await _until("both validators' scores", lambda: _statuses(network))
+async def _document(
+    network: LocalNetwork, chain: Chain, members: Metagraph, answer: Answer, statuses: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
     weights = await chain.weights(NETUID)
     rows = {spec.name: weights.get(_uid(network, members, spec), {}) for spec in network.validators}
     first = {each["hotkey"]: each for each in statuses[network.validators[0].name]["scores"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestra.cli import app as orchestra
-from orchestra.devnet.demo import app
+from orchestra.devnet.demo import DemoFailed, Waiting, app
 from orchestra.devnet.up import alone_in
+from tests.fakes.clock import run_virtual
 
 
 def refused(*arguments: str) -> str:
@@ -65,3 +67,29 @@ def test_it_goes_by_the_name_that_was_typed() -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("Usage: ./scripts/demo ")
     assert "--objective" in done.stderr
+
+
+@pytest.mark.parametrize(("block_time_s", "after_s"), [(0.5, 100), (12.0, 1_000)])
+def test_slow_blocks_are_waited_for_and_one_hears_of_it(block_time_s: float, after_s: int) -> None:
+    said: list[str] = []
+
+    async def wait() -> float:
+        now = asyncio.get_running_loop().time
+        ready_at = now() + after_s
+
+        async def ready() -> float | None:
+            return now() if now() >= ready_at else None
+
+        return await Waiting(block_time_s, said.append).until("an epoch", ready) - ready_at
+
+    assert 0 <= run_virtual(wait()) < 1
+    assert set(said) == {"  still waiting for an epoch"}
+    assert after_s / 20 < len(said) <= after_s / 15
+
+
+def test_what_never_comes_is_given_up() -> None:
+    async def never() -> int | None:
+        return None
+
+    with pytest.raises(DemoFailed, match=r"gave up after 120 s waiting for an epoch.*--keep FOLDER"):
+        run_virtual(Waiting(1.0, print).until("an epoch", never))
