@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestra.wallet_cli import Network, WalletHotkey, WalletName, WalletPath, one_line_errors, tao
+from orchestra.wallet_cli import Network, WalletHotkey, WalletName, WalletPath, one_line_errors, somebody, tao
 
 if TYPE_CHECKING:
     from orchestra.chain import Chain, Signer
@@ -322,7 +322,7 @@ def signer(run: Run) -> Signer:
     """The owner's coldkey, unlocked; on a local chain a development key will do."""
     from orchestra.chain import dev_signer, load_coldkey
 
-    return load_coldkey(run.name, run.path) if local_key(run) is None else dev_signer(str(run.dev_key))
+    return load_coldkey(run.name, run.path, ask=somebody()) if local_key(run) is None else dev_signer(str(run.dev_key))
 
 
 def coldkey(run: Run) -> str:

@@ -26,6 +26,8 @@ from orchestra.chain.errors import WalletExists, WalletLocked, WalletMissing
 SIGNATURE_BYTES = 64
 DEFAULT_PATH = "~/.bittensor/wallets"
 DRAFT = ".new-"
+Ask: TypeAlias = Callable[[str], str]
+"""Shows a prompt and returns what a person typed."""
 
 
 def verify_signature(ss58: str, data: bytes, signature: bytes) -> bool:
@@ -65,9 +67,12 @@ def load_signer(name: str, hotkey: str, path: str = DEFAULT_PATH) -> Signer:
     return cast(Signer, _unlock(open_wallet(name, hotkey, path).hotkey_file, name, hotkey, path))
 
 
-def load_coldkey(name: str, path: str = DEFAULT_PATH) -> Signer:
-    """The coldkey of a wallet, unlocked, for commands that spend. Raises as `load_signer`."""
-    return cast(Signer, _unlock(open_wallet(name, "default", path).coldkey_file, name, None, path))
+def load_coldkey(name: str, path: str = DEFAULT_PATH, *, ask: Ask | None = None) -> Signer:
+    """The coldkey of a wallet, unlocked, for commands that spend. Raises as `load_signer`.
+
+    `ask` gets the password from a person, where there is one and the environment has none.
+    """
+    return cast(Signer, _unlock(open_wallet(name, "default", path).coldkey_file, name, None, path, ask))
 
 
 WalletLike: TypeAlias = Signer | bt.Wallet
@@ -183,11 +188,11 @@ def _public(keyfile: Any) -> str | None:
         return None
 
 
-def _unlock(keyfile: Any, name: str, hotkey: str | None, path: str) -> Any:
+def _unlock(keyfile: Any, name: str, hotkey: str | None, path: str, ask: Ask | None = None) -> Any:
     """The keypair in a key file; `hotkey` None means the file is the coldkey (which changes only the advice)."""
     role = "coldkey" if hotkey is None else "hotkey"
     try:
-        return keyfile.get_keypair(_password(keyfile))
+        return keyfile.get_keypair(_password(keyfile, ask and partial(ask, f"Password for the {role} of {name}")))
     except FileNotFoundError as error:
         raise WalletMissing(_advice(role, name, hotkey, path)) from error
     except (WrongPasswordError, _NoPassword) as error:
@@ -205,11 +210,12 @@ class _NoPassword(ValueError):
     """An encrypted key file, and nobody to ask for its password."""
 
 
-def _password(keyfile: Any) -> str | None:
-    """What opens an encrypted key file without asking a person: services have nobody to ask."""
+def _password(keyfile: Any, ask: Callable[[], str] | None) -> str | None:
+    """What opens an encrypted key file; services have nobody to ask."""
     if not keyfile.is_encrypted():
         return None
     password = os.environ.get("BT_WALLET_PASSWORD") or get_password_from_environment(keyfile.env_var_name())
+    password = password or (ask() if ask else None)
     if not password:
         raise _NoPassword("it is encrypted and no password was given")
     return password

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import pty
 import re
 import resource
 import socket
@@ -120,6 +122,34 @@ def test_a_wrong_password_is_one_line(encrypted: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("BT_WALLET_PASSWORD", "wrong")
     with pytest.raises(WalletLocked, match="wrong password"):
         load_coldkey("default", str(encrypted))
+
+
+async def test_at_a_terminal_the_password_is_asked_for(encrypted: Path, tmp_path: Path) -> None:
+    async with running_chain(tmp_path, one_subnet()) as chain:
+        keyboard, terminal = pty.openpty()
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "orchestra.wallet_cli", "register", "--netuid", "2", "--fund-from", "//Alice"),
+            *("--network", f"orchestra-local:{chain.port}", "--wallet.path", str(encrypted)),
+            stdin=terminal,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={name: value for name, value in os.environ.items() if name != "BT_WALLET_PASSWORD"},
+            start_new_session=True,
+        )
+        os.close(terminal)
+        assert process.stderr is not None
+        try:
+            async with asyncio.timeout(60):
+                await process.stderr.readuntil(b"Password for the coldkey of default: ")
+                os.write(keyboard, b"same\n")
+                out, err = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+            os.close(keyboard)
+    assert process.returncode == 0, err
+    assert b"holds uid 5" in out
+    assert b"same" not in out + err
 
 
 def test_a_password_typed_differently_twice_makes_nothing(tmp_path: Path) -> None:
