@@ -148,12 +148,14 @@ def show_answer(document: Mapping[str, Any], console: Console) -> None:
     if document["provenance"]:
         console.print(render.provenance_table(document["provenance"], document["result"]))
     console.print(render.summary_panel(document))
+    if note := render.verdict_note(document):
+        console.print(note)
     if document["gaps"]:
         console.print(render.gaps_list(document["gaps"]))
 
 
 def read_schema(given: str) -> dict[str, Any]:
-    """The target_schema from a file, or from the JSON itself when it begins with a brace.
+    """The target_schema from a file, or from the JSON itself when it begins with a brace or bracket.
 
     Raises:
         CommandFailed: not readable, or not JSON.
@@ -163,7 +165,7 @@ def read_schema(given: str) -> dict[str, Any]:
     from orchestra.protocol import MAX_REQUEST_BYTES
     from orchestra.schema import TargetSchema
 
-    inline = given.lstrip().startswith("{")
+    inline = given.lstrip()[:1] in ("", "{", "[")
     try:
         raw = given.encode() if inline else Path(given).expanduser().read_bytes()
         return TargetSchema.parse(as_object(parse_strict(raw, max_bytes=MAX_REQUEST_BYTES))).raw
@@ -227,9 +229,9 @@ def show_status(document: Mapping[str, Any], console: Console) -> None:
 
 
 def _console(*, stderr: bool = False, quiet: bool = False) -> Console:
-    from rich.console import Console
+    from orchestra import render
 
-    return Console(stderr=stderr, quiet=quiet)
+    return render.console(stderr=stderr, quiet=quiet)
 
 
 def _say(console: Console, progress: Progress) -> None:

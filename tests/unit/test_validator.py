@@ -130,7 +130,7 @@ async def make_world(folder: Path) -> AsyncIterator[World]:
 
 def again(world: World) -> Validator:
     """The validator after a restart: nothing left but what was stored."""
-    fresh = {"_plan": None, "_group": None, "_first_block": None, "_canary_turned": None, "_refused_commit": None}
+    fresh = {"_plan": None, "_group": None, "_first_block": None, "_canary_turned": None}
     fresh |= {"sight": None}
     return replace(world.validator, **fresh)  # type: ignore[arg-type]
 
@@ -531,7 +531,7 @@ async def test_a_commitment_that_never_gets_a_reply_holds_up_neither_challenges_
     assert [mechid for mechid, _ in world.chain.submitted] == [0]
     assert world.chain.commits == []
     world.chain.fails = {}
-    await world.run(TEMPO.last + 1)
+    await world.run(TEMPO.last + 1, TEMPO.last + 2)
     assert all(block is not None for _, block in (await world.store.seed_commitments()).values())
 
 
