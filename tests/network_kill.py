@@ -2,7 +2,7 @@
 
 What was committed before a kill must be there after it and at the end, once and unchanged: challenges, score events,
 seeds and weight attempts of the validator, evidence and nonces of the miner, blocks of the chain. The databases are
-read beside the processes, read-only; the chain's own, which it locks, when it has ended (`weights_kept`).
+read beside the processes, read-only; the chain's own, which it locks, when it has ended (`lost_on_chain`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import random
 import sqlite3
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +37,7 @@ class KillReport:
     inside_transaction: Counter[str] = field(default_factory=Counter[str])
     compared: Counter[str] = field(default_factory=Counter[str])
     lost: list[str] = field(default_factory=list[str])
+    blocks: dict[int, str] = field(default_factory=dict[int, str])
 
     def compare(self, name: str, before: Mapping[Any, Any], after: Mapping[Any, Any]) -> None:
         """Everything in `before` must be in `after` as it was."""
@@ -90,6 +91,9 @@ KINDS = (
 )
 """What a report must have compared something of."""
 
+KEPT_ROUNDS = 60
+"""What was seen in the last so many rounds is looked for at the end: a validator forgets after 200 tempos."""
+
 YOUNG_NS, REMEMBERED_NS = 20 * 10**9, 60 * 10**9
 """A nonce is forgotten by age after a minute, so those younger than this must survive a restart of the test."""
 
@@ -141,7 +145,7 @@ async def kill_rounds(network: LocalNetwork, rounds: int, seed: int, pipes: Mapp
     `pipes`: by process, the reading end of what it reports its transactions to.
     """
     dice, report = random.Random(seed), KillReport()
-    ever: dict[str, dict[Any, Any]] = {name: {} for name in TARGETS}
+    seen: deque[tuple[str, dict[Any, Any]]] = deque(maxlen=KEPT_ROUNDS)
     for number in range(rounds):
         name = TARGETS[number % len(TARGETS)]
         await asyncio.sleep(dice.uniform(0, LONGEST_PAUSE_S))
@@ -153,9 +157,11 @@ async def kill_rounds(network: LocalNetwork, rounds: int, seed: int, pipes: Mapp
         await network.processes.restart(name)
         after = await _committed(network, name, REMEMBERED_NS)
         report.compare(name, before, after)
-        ever[name] |= {key: row for key, row in before.items() if key[0] != "nonces"}
+        seen.append((name, {key: row for key, row in before.items() if key[0] != "nonces"}))
+        report.blocks |= {int(key[1]): row for key, row in before.items() if key[0] == "blocks"}
     for name in TABLES:
-        report.compare(name, ever[name], await _committed(network, name, REMEMBERED_NS))
+        rows = {key: row for who, found in seen if who == name for key, row in found.items()}
+        report.compare(name, rows, await _committed(network, name, REMEMBERED_NS))
     return report
 
 
@@ -231,7 +237,18 @@ def submissions(database: Path, hotkey: str) -> list[Submission]:
     return found
 
 
-def weights_lost(network: LocalNetwork, uids: Mapping[str, int]) -> list[str]:
+def lost_on_chain(network: LocalNetwork, uids: Mapping[str, int], blocks: Mapping[int, str]) -> list[str]:
+    """What a chain that has ended does not hold any more, or holds twice: blocks that were seen, weights."""
+    connection = sqlite3.connect(f"file:{network.layout.root / 'chain.sqlite'}?mode=ro", uri=True)
+    try:
+        held: dict[int, str] = dict(connection.execute("SELECT number, hash FROM blocks"))
+    finally:
+        connection.close()
+    gone = [f"block {number}" for number, seen in blocks.items() if held.get(number) != seen]
+    return gone + _weights_lost(network, uids)
+
+
+def _weights_lost(network: LocalNetwork, uids: Mapping[str, int]) -> list[str]:
     """Where the chain, which has ended, and the first validator disagree: weights that one of them says were set are on
     the chain once, as they were meant, and nothing is there that nobody meant.
     """

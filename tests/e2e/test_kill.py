@@ -9,7 +9,7 @@ import pytest
 
 from orchestra.devnet.network import MINERS, Layout, LocalNetwork
 from tests.figures import count, record
-from tests.network_kill import KINDS, TARGETS, flat, kill_rounds, still_works, weights_lost
+from tests.network_kill import KINDS, TARGETS, flat, kill_rounds, lost_on_chain, still_works
 
 ROUNDS = count("network_kills", short=20, long=200)
 SEED = 1
@@ -29,7 +29,8 @@ async def test_every_kill_leaves_everything_that_was_committed(tmp_path: Path) -
         await network.stop()
         for descriptor in (end for pipe in pipes.values() for end in pipe):
             os.close(descriptor)
-    report.lost += weights_lost(network, uids)
+    report.lost += lost_on_chain(network, uids, report.blocks)
+    assert report.blocks
     record("network_kill", **flat(report))
     assert report.lost == []
     assert set(report.compared) == KINDS
