@@ -171,8 +171,12 @@ def _read_back(files: list[Any], password: str | None) -> None:
 
 def _move(draft: Path, root: Path) -> None:
     """Put finished files where they belong, the coldkey first: who is stopped between two can go on."""
-    for file in sorted(path for path in draft.rglob("*") if path.is_file()):
-        target = root / file.relative_to(draft)
+    files = sorted(path for path in draft.rglob("*") if path.is_file())
+    targets = [root / file.relative_to(draft) for file in files]
+    for target in targets:
+        if target.exists():
+            raise FileExistsError(errno.EEXIST, f"{target} exists")
+    for file, target in zip(files, targets, strict=True):
         target.parent.mkdir(parents=True, exist_ok=True)
         file.replace(target)
 

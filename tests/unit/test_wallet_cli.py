@@ -102,6 +102,15 @@ def test_a_second_hotkey_joins_the_coldkey_and_nothing_is_overwritten(tmp_path: 
     assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
 
 
+def test_not_even_a_public_key_without_its_key_is_overwritten(tmp_path: Path) -> None:
+    new(tmp_path)
+    (tmp_path / "default/hotkeys/default").unlink()
+    kept = (tmp_path / "default/hotkeys/defaultpub.txt").read_bytes()
+    assert "defaultpub.txt exists" in refused(run("wallet", "new", "--wallet.path", str(tmp_path), "--no-password"))
+    assert (tmp_path / "default/hotkeys/defaultpub.txt").read_bytes() == kept
+    assert not (tmp_path / "default/hotkeys/default").exists()
+
+
 @pytest.fixture(scope="module")
 def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wallet whose password was asked for (stretching it takes seconds, hence once)."""
