@@ -310,7 +310,12 @@ class Governor:
         return self.is_sure and not self._progress.is_quiet(self._window) and self._catchup.target is None
 
     def _ask(self) -> None:
-        """Ask what is final, a fifth of the validators at a time."""
+        """Go by what this node read off the chain itself, and ask the others, a fifth of them at a time."""
+        for window, digest, voters in self._progress.final_batches():
+            batch = self._batches.get(digest)
+            if batch is not None:
+                self._head_for(Target(window, batch.seal.version, tuple(each for each in voters if each != self._me)))
+                break
         frozen = self._chain.newest()
         if frozen is None or not self._is_beat():
             return
@@ -319,10 +324,16 @@ class Governor:
         self._out.fetch = self._catchup.fetch(self.book.frontier.size)
 
     def _aim(self) -> None:
-        """Is there enough to go by? Then go there."""
+        """Do enough of the others say the same?"""
         frozen = self._chain.newest()
         target = None if frozen is None or self._is_informed() else self._catchup.agreed(frozen)
-        if target is None or target.window < self.decided:
+        if target is not None:
+            self._head_for(target)
+
+    def _head_for(self, target: Target) -> None:
+        """Get to what is known to be final, unless this node is there or further."""
+        known = self._catchup.target
+        if target.window < self.decided or (known is not None and target.window < known.window):
             return
         if target.version == self.book.version:
             self._arrive(target)
