@@ -586,7 +586,7 @@ def test_a_batch_holds_so_many_bytes_of_proposals_and_the_rest_follows() -> None
         ]
         if net.step() is None
     ]
-    net.step(2 * RULES.window)
+    net.step(4 * RULES.window)
     sizes = [len(each.payload) for each in sent]
     batches = [len(each.certificates) for each in net.nodes["v0"].log if isinstance(each, BatchHeader)]
     assert sum(sizes) > BATCH_PAYLOAD_BYTES
