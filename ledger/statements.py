@@ -186,7 +186,7 @@ class Batch(Hashed):
         if self.header.certificates != tuple(each.digest for each in self.certificates):
             raise ValueError("the header names other certificates")
         order = [each.order for each in self.certificates]
-        if order != sorted(set(order)):
+        if order != sorted(order) or len({digest for _, digest in order}) != len(order):
             raise ValueError("certificates are ordered by anchor and digest, each proposal once")
         return self
 

@@ -42,7 +42,7 @@ class CatchUp:
             for signer, final in sorted(self._heard[window].items()):
                 groups.setdefault((final.batch, final.version), []).append(signer)
             for (_, version), signers in groups.items():
-                if sum(frozen.stakes.get(each, 0) for each in signers) * 3 > frozen.total:
+                if frozen.backs(signers):
                     return Target(window, version, tuple(signers))
         return None
 

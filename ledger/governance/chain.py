@@ -7,7 +7,7 @@ lost. After a gap nothing is said about when a new envelope appeared: it is reme
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -92,6 +92,14 @@ class Frozen:
     def leader(self) -> str | None:
         return leader(self.stakes, beacon=self.hash) if self.stakes else None
 
+    def others(self, me: str) -> list[str]:
+        """Every validator but this one, in order."""
+        return [each for each in sorted(self.stakes) if each != me]
+
+    def backs(self, voters: Iterable[str]) -> bool:
+        """Are these more than a third of the stake, and so an honest validator among them?"""
+        return sum(self.stakes.get(each, 0) for each in voters) * 3 > self.total
+
     @cached_property
     def validators(self) -> tuple[StakeOf, ...]:
         """As a batch's header lists them."""
@@ -123,6 +131,21 @@ class ChainMemory:
             self._freeze(block)
             self._forget()
         return True
+
+    @property
+    def window(self) -> int:
+        """The current one."""
+        return self._rules.window_of(self.last)
+
+    @property
+    def is_open(self) -> bool:
+        """Are the votes of the current window still to be read?"""
+        return self.last < self._rules.reading(self.window)
+
+    @property
+    def is_beat(self) -> bool:
+        """Is it time to send again what may have been lost?"""
+        return (self.last - self._rules.start(self.window)) % self._rules.resend == 0
 
     def anchored(self, root: Root) -> int | None:
         """The block at which this root first stood in its hotkey's envelope; None when we did not see that."""

@@ -145,20 +145,16 @@ class Governor:
         self._out.append(self.book.frontier.size, changes)
         self.book = after
         self._progress.is_sure = True  # two thirds of the stake build on what this node had
+        self._catchup.target = None
         self._cases.forget(after, self._chain.last)
         return True
 
     # the window
 
-    @property
-    def _window(self) -> int:
-        return self._rules.window_of(self._chain.last)
-
     def _frozen_now(self) -> Frozen | None:
         """The set of the current window, while its votes are not read yet and this node may take part."""
-        window = self._window
-        is_open = self._chain.last < self._rules.reading(window)
-        return self._chain.frozen.get(window) if is_open and self._progress.has_say(window) else None
+        has_say = self._chain.is_open and self._progress.has_say(self._chain.window)
+        return self._chain.frozen.get(self._chain.window) if has_say else None
 
     def _lead(self, frozen: Frozen) -> None:
         """As the leader: seal one batch, as soon as anything is proven."""
@@ -173,7 +169,7 @@ class Governor:
         self._batches.take(batch, wanted=True)
         self._led = frozen.window
         self._out.persist = True
-        self._out.send(self._others(frozen), batch)
+        self._out.send(frozen.others(self._me), batch)
 
     def _elect(self, frozen: Frozen) -> None:
         """Vote for the first right batch of the window, once; on chain again while the chain does not show it."""
@@ -184,12 +180,12 @@ class Governor:
                 return
             self.vote = self._out.vote = Vote(frozen.window, batch.digest)
             self._out.persist = True
-        elif self._is_beat() and self._chain.votes.get(self._me) != self.vote:
+        elif self._chain.is_beat and self._chain.votes.get(self._me) != self.vote:
             self._out.vote = self.vote
 
     def _deliver(self, frozen: Frozen) -> None:
         """Bring our verdicts to the leader, until there is a batch."""
-        if frozen.leader is None or frozen.leader == self._me or not self._is_beat():
+        if frozen.leader is None or frozen.leader == self._me or not self._chain.is_beat:
             return
         if self._batches.of_window(frozen.window):
             return
@@ -206,11 +202,10 @@ class Governor:
         third of the stake vote for. Anybody can vote for a batch that nobody has.
         """
         wanted = self._progress.wanted()
-        frozen = self._chain.frozen.get(self._window)
-        if frozen is not None and self._chain.last < self._rules.reading(frozen.window):
+        frozen = self._chain.frozen.get(self._chain.window)
+        if frozen is not None and self._chain.is_open:
             for digest, voters in self._chain.voters(frozen.window).items():
-                weight = sum(frozen.stakes.get(each, 0) for each in voters)
-                if frozen.leader in voters or weight * 3 > frozen.total:
+                if frozen.leader in voters or frozen.backs(voters):
                     wanted[digest] = tuple(voters)
         for digest, voters in wanted.items():
             peers = [each for each in voters if each != self._me]
@@ -223,12 +218,6 @@ class Governor:
             for case in self._cases.due(self.book, self._chain.last):
                 self._out.probes.append(Probe(case.sent, len(case.observed)))
             self._out.persist |= signed != self._cases.signed
-
-    def _is_beat(self) -> bool:
-        return (self._chain.last - self._rules.start(self._window)) % self._rules.resend == 0
-
-    def _others(self, frozen: Frozen) -> list[str]:
-        return [each for each in sorted(frozen.stakes) if each != self._me]
 
     # messages
 
@@ -269,8 +258,9 @@ class Governor:
     def _take_batch(self, batch: Batch) -> None:
         if batch.seal.signer in self.validators:
             self._witness.saw(batch.seal)
-        voted = self._chain.voters(batch.header.window)
-        wanted = batch.digest in voted or batch.digest in self._progress.wanted()
+        frozen = self._chain.frozen.get(batch.header.window)
+        voters = self._chain.voters(batch.header.window).get(batch.digest, [])
+        wanted = batch.digest in self._progress.wanted() or (frozen is not None and frozen.backs(voters))
         try:
             if batch.header.window <= self.decided:
                 raise Refused("that window is decided")
@@ -280,12 +270,12 @@ class Governor:
             return
         if is_new:
             self._advance()
-            if (frozen := self._frozen_now()) is not None:
-                self._elect(frozen)
+            if (now := self._frozen_now()) is not None:
+                self._elect(now)
 
     def _take_finals(self, message: Finals, sender: str) -> None:
         for final in message.finals:
-            if final.signer != sender or not self._window - WINDOWS_KEPT <= final.window <= self._window:
+            if final.signer != sender or not self._chain.window - WINDOWS_KEPT <= final.window <= self._chain.window:
                 continue
             if self._witness.saw(final) and final.window >= self.decided and not self._is_informed():
                 self._catchup.hear(final)
@@ -307,22 +297,33 @@ class Governor:
 
     def _is_informed(self) -> bool:
         """Nothing to learn from others: sure, and not in the first window after an empty start."""
-        return self.is_sure and not self._progress.is_quiet(self._window) and self._catchup.target is None
+        return self.is_sure and not self._progress.is_quiet(self._chain.window) and self._catchup.target is None
 
     def _ask(self) -> None:
-        """Ask what is final, a fifth of the validators at a time."""
+        """Go by what this node read off the chain itself, and ask the others, a fifth at a time."""
+        for window, digest, voters in self._progress.final_batches():
+            batch = self._batches.get(digest)
+            if batch is not None:
+                self._head_for(Target(window, batch.seal.version, tuple(each for each in voters if each != self._me)))
+                break
         frozen = self._chain.newest()
-        if frozen is None or not self._is_beat():
+        if frozen is None or not self._chain.is_beat:
             return
         turn = self._chain.last // self._rules.resend % ASKED_IN_TURN
-        self._out.send(self._others(frozen)[turn::ASKED_IN_TURN], FinalsRequest(since=max(0, self.decided)))
+        self._out.send(frozen.others(self._me)[turn::ASKED_IN_TURN], FinalsRequest(since=max(0, self.decided)))
         self._out.fetch = self._catchup.fetch(self.book.frontier.size)
 
     def _aim(self) -> None:
-        """Is there enough to go by? Then go there."""
+        """Do enough of the others say the same?"""
         frozen = self._chain.newest()
         target = None if frozen is None or self._is_informed() else self._catchup.agreed(frozen)
-        if target is None or target.window < self.decided:
+        if target is not None:
+            self._head_for(target)
+
+    def _head_for(self, target: Target) -> None:
+        """Get to what is known to be final, unless this node is there or further."""
+        known = self._catchup.target
+        if target.window < self.decided or (known is not None and target.window < known.window):
             return
         if target.version == self.book.version:
             self._arrive(target)
@@ -362,14 +363,15 @@ class Governor:
         for proof, is_ours in self._witness.news():
             self._out.accused.append(proof)
             self._out.persist = True
-            if is_ours:
-                self._out.send((each for each in sorted(self.validators) if each != self._me), proof)
+            frozen = self._chain.newest()
+            if is_ours and frozen is not None:
+                self._out.send(frozen.others(self._me), proof)
         return self._out.close()
 
     def _forget(self) -> None:
         self._cases.forget(self.book, self._chain.last)
-        self._batches.forget(min(self.decided, self._window) - WINDOWS_KEPT)
-        self._progress.forget(self._window)
+        self._batches.forget(min(self.decided, self._chain.window) - WINDOWS_KEPT)
+        self._progress.forget(self._chain.window)
 
     @property
     def decided(self) -> int:
@@ -389,7 +391,7 @@ class Governor:
     @property
     def leader(self) -> str | None:
         """Who leads the current window, as far as this node can tell."""
-        frozen = self._chain.frozen.get(self._window)
+        frozen = self._chain.frozen.get(self._chain.window)
         return frozen.leader if frozen else None
 
     @property

@@ -60,6 +60,11 @@ class Progress:
         """What was read of the window after the last decided one."""
         return self._readings.get(self.decided + 1)
 
+    def final_batches(self) -> list[tuple[int, str, tuple[str, ...]]]:
+        """(window, batch, voters) of what was read to be final and is not in the book yet, newest first."""
+        found = ((window, each.batch, each.voters) for window, each in self._readings.items() if each.batch is not None)
+        return sorted(found, reverse=True)
+
     def wanted(self) -> dict[str, tuple[str, ...]]:
         """Final batches that are not in the book yet, and who voted for them."""
         return {each.batch: each.voters for each in self._readings.values() if each.batch is not None}

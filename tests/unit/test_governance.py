@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from ledger.governance.book import Book, settle
 from ledger.governance.chain import Block, envelope
 from ledger.governance.effects import Effects, Send
 from ledger.governance.machine import Governor
-from ledger.governance.rules import PROPOSALS_HELD
+from ledger.governance.rules import BATCH_PAYLOAD_BYTES, PROPOSALS_HELD
 from ledger.proposals import Consent, NewSubnet, Owned, OwnerChange, SignedProposal, consent_payload, sign
 from ledger.statements import (
     Ballot,
@@ -425,6 +426,28 @@ def test_one_that_was_away_for_long_gets_the_log_and_not_a_forged_one() -> None:
     assert net.nodes["v0"].governor.is_sure
 
 
+def test_the_blocks_that_count_are_enough() -> None:
+    """Who has an archive of the chain feeds each missed window's first block and its reading, and asks nobody else's
+    word: the final batch names the version, the log is fetched from anywhere.
+    """
+    net = network()
+    node = net.nodes["v0"]
+    node.crash()
+    net.propose("miner-a", schema(net, "miner-a"), is_true=True)
+    net.step(2 * RULES.window)
+    node.up, node.next_block = True, len(net.blocks)
+    for block in net.blocks[net.height - 2 * RULES.window :]:
+        if block.number % RULES.window in (0, RULES.final_at):
+            net.handle("v0", node.governor.on_block(block))
+    net.tamper = lambda _name, effects: replace(
+        effects, sends=tuple(each for each in effects.sends if not isinstance(each.message, Finals))
+    )
+    net.step(10)
+    agree(net)
+    assert node.governor.is_sure
+    assert outcomes(net) == [("miner-a", "accepted")]
+
+
 def test_a_log_that_is_no_beginning_of_the_networks_is_noticed() -> None:
     net = network()
     net.propose("miner-a", schema(net, "miner-a"), is_true=True)
@@ -544,3 +567,28 @@ def test_a_block_that_was_seen_before_changes_nothing() -> None:
     stale = Block(net.height, SALTS[0], {net.addresses["v1"]: envelope(1, SALTS[0])})
     assert governor.on_block(stale) == Effects()
     assert json.dumps(governor.dump()) == before
+
+
+def test_a_batch_holds_so_many_bytes_of_proposals_and_the_rest_follows() -> None:
+    net = network()
+    net.step(RULES.tempo - net.height % RULES.tempo)
+    sent = [
+        net.propose(miner, large, is_true=True)
+        for miner in ("miner-a", "miner-b", "miner-c")
+        for name in ("x", "y", "z")
+        for large in [
+            schema(net, miner, name).model_copy(
+                update={
+                    "input_schema": {"description": f"{miner}{name}" * 8_000},
+                    "output_schema": {"description": f"{miner}{name}" * 8_000},
+                }
+            )
+        ]
+        if net.step() is None
+    ]
+    net.step(4 * RULES.window)
+    sizes = [len(each.payload) for each in sent]
+    batches = [len(each.certificates) for each in net.nodes["v0"].log if isinstance(each, BatchHeader)]
+    assert sum(sizes) > BATCH_PAYLOAD_BYTES
+    assert batches[0] == sum(size <= BATCH_PAYLOAD_BYTES for size in accumulate(sizes)) < len(sent)
+    assert sum(batches) == len(sent)

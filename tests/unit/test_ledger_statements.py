@@ -140,7 +140,13 @@ def test_a_batch_holds_together_or_is_none() -> None:
     assert batch.digest == seal.digest
     assert Batch.model_validate_json(batch.model_dump_json()) == batch
     other = certificate(verdicts=(verdict(),))
+    twice = (certificate(), certificate(anchor=121, verdicts=(verdict(anchor=121),)))
     wrong: list[dict[str, Any]] = [
+        {
+            "seal": sign_seal(ALICE, header=header(*twice), version=EMPTY),
+            "header": header(*twice),
+            "certificates": twice,
+        },
         {"certificates": (other,)},
         {"header": header(other), "certificates": (other,)},
         {"seal": sign_seal(BOB, header=header(one), version="1:" + A)},
