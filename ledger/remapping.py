@@ -70,7 +70,7 @@ def remap(promised: Mapping[str, Any], old: str, answer: JSON) -> str | None:
     lists of objects, are mapped; lists of records are read from lists, and nothing is read from two levels of lists.
     """
     leaves = list(islice(_leaves(answer), MAX_PATHS))
-    earlier = _earlier(old)
+    earlier = read_from(old)
     parts = [_part(name, schema, leaves, earlier) for name, schema in promised.get("properties", {}).items()]
     found = {name: expression for name, expression in parts if expression}
     if not found or any(name not in found for name in promised.get("required", ())):
@@ -192,8 +192,8 @@ def _written(path: Path) -> str:
     return text
 
 
-def _earlier(mapping: str) -> dict[str, str]:
-    """Which path an old mapping read each field from, as far as it says so plainly: `{url: link}` says `link`."""
+def read_from(mapping: str) -> dict[str, str]:
+    """Which path a mapping reads each field from, as far as it says so plainly: `{url: link}` says `link`."""
     pairs = re.findall(r"([A-Za-z_]\w*):\s*(?:to_number\()?([A-Za-z_][\w.\[\]]*)", mapping)
     return dict(pairs)
 

@@ -24,9 +24,7 @@ KEY = "rich-key-0123456789"
 NOON = 1_795_176_000.0
 DAYS = {"start_date": "2026-10-01T00:00:00Z", "end_date": "2026-11-20T00:00:00Z"}
 ORIGINS = {name: f"http://127.0.0.1:{port}" for port, name in enumerate(("desearch", "data-universe", "chutes"), 1)}
-ENTRIES = devnet_entries(
-    ORIGINS | {"atlas": "http://127.0.0.1:9"}, "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
-)
+ENTRIES = devnet_entries(ORIGINS | {"atlas": "http://127.0.0.1:9"}, "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY")
 
 
 class Drifting(NamedTuple):
@@ -54,8 +52,9 @@ def _ref(entry: SubnetEntry) -> OperationRef:
 async def _asked(app: Any, calls: list[tuple[str, str, Any]], authorization: str) -> tuple[bytes, ...]:
     transport, headers = httpx.ASGITransport(app), {"Authorization": authorization}
     async with httpx.AsyncClient(transport=transport, base_url="http://subnet.test", headers=headers) as http:
-        answers = [await http.request(method, path, content=json.dumps(body) if body else None)
-                   for method, path, body in calls]
+        answers = [
+            await http.request(method, path, content=json.dumps(body) if body else None) for method, path, body in calls
+        ]
     assert all(each.status_code == 200 for each in answers)
     return tuple(each.content for each in answers)
 

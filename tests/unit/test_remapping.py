@@ -81,7 +81,9 @@ def test_a_deep_or_wide_answer_is_cut_short() -> None:
     assert remap(READING, "", wide | {"a": {"value": 1}}) == "{reading: {value: a.value}}"
 
 
-@given(answer=JSON_VALUES | st.dictionaries(st.sampled_from(["url", "results", "value", "0", "*", "text"]), JSON_VALUES))
+@given(
+    answer=JSON_VALUES | st.dictionaries(st.sampled_from(["url", "results", "value", "0", "*", "text"]), JSON_VALUES)
+)
 def test_whatever_is_answered_what_is_found_evaluates_and_names_what_is_promised(answer: Any) -> None:
     for name, contract in CONTRACTS.items():
         found = remap(contract.result, "{results: data[*].{url: link}}", answer)
