@@ -1,9 +1,9 @@
 """Is it as the proposal says? One probe of a live subnet, and what it says of the claim.
 
-A validator confirms what it saw and nothing else. Only an answer can contradict a claim: a probe that it could not make,
-or that showed nothing of what is claimed (the proposer saw other data), is `unable` and never a denial. A schema holds
-when an answer fits it and not the Ledger's, and when it tells what is new in the answer and no less than the Ledger's
-did: one that accepts everything says nothing.
+A validator confirms what it saw and nothing else. Only an answer can contradict a claim: a probe that it could not
+make, or that showed nothing of what is claimed (the proposer saw other data), is `unable` and never a denial. A schema
+holds when an answer fits it and says more than the Ledger knows, and when it tells what is new in the answer and no
+less than the Ledger did: one that accepts everything says nothing.
 """
 
 from __future__ import annotations
