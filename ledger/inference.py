@@ -9,6 +9,7 @@ that drifted. Samples come from strangers: what is beyond a bound is described b
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from ledger.difference import Change, Difference, diff
@@ -96,8 +97,9 @@ def merge(known: Mapping[str, Any], inferred: Mapping[str, Any]) -> dict[str, JS
     return dict(known) if after == before else {**_commented(known, write(after)), **_definitions(known)}
 
 
-def extend(known: Mapping[str, Any], samples: Sequence[JSON]) -> dict[str, JSON]:
-    """`known`, widened where a sample does not fit and nowhere else, and with properties that described objects lack.
+def extend(known: Mapping[str, Any], samples: Sequence[JSON], *, evidence: Evidence = GENERAL) -> dict[str, JSON]:
+    """`known`, widened where a sample does not fit and nowhere else, and with properties that described objects lack:
+    of those it claims what `evidence` supports.
 
     Accepts every sample; where the bounds on a schema forbid it to grow, it tells less.
     `diff(known, extend(known, samples))` is what drifted, and `identical` as long as nothing did. What merely was not
@@ -113,15 +115,15 @@ def extend(known: Mapping[str, Any], samples: Sequence[JSON]) -> dict[str, JSON]
     definitions = _definitions(known)
     for adds in (True, False):
         try:
-            extended = _Extender(definitions, adds).extend(known, samples)
+            extended = _Extender(definitions, adds, evidence).extend(known, samples)
         except SchemaRefused:
             continue
         result = {**cast("dict[str, JSON]", extended), **definitions}
         if _accepts(result, samples):
             return result
     misfits = [sample for sample in samples if not check.is_valid(sample)]
-    beside = write(union((read(known, Work()), read(infer(misfits), Work()))))
-    return beside if _accepts(beside, samples) else infer(samples)
+    beside = write(union((read(known, Work()), read(infer(misfits, evidence=evidence), Work()))))
+    return beside if _accepts(beside, samples) else infer(samples, evidence=evidence)
 
 
 def _accepts(schema: dict[str, JSON], samples: Sequence[JSON]) -> bool:
@@ -129,9 +131,10 @@ def _accepts(schema: dict[str, JSON], samples: Sequence[JSON]) -> bool:
 
 
 class _Extender:
-    def __init__(self, definitions: dict[str, JSON], adds: bool) -> None:
+    def __init__(self, definitions: dict[str, JSON], adds: bool, evidence: Evidence) -> None:
         self._definitions = definitions
         self._adds = adds
+        self._evidence = evidence
         self._work = Work()
 
     def extend(self, schema: object, found: Sequence[JSON]) -> object:
@@ -139,7 +142,7 @@ class _Extender:
         if not found or schema is True:
             return schema
         if not isinstance(schema, Mapping):
-            return infer(found)
+            return infer(found, evidence=self._evidence)
         known = cast("Mapping[str, Any]", schema)
         if known.keys() - set(_COMMENTS) == {"$ref"}:
             return self._reference(known, found)
@@ -179,17 +182,19 @@ class _Extender:
             rest = [value for some in others.values() for value in some]
             changed["additionalProperties"] = self.extend(cast("object", additional), rest)
         elif self._adds and (additional is False or (properties and additional is None)) and _are_few(others):
-            properties |= {name: infer(some) for name, some in sorted(others.items())}
+            properties |= {name: infer(some, evidence=self._evidence) for name, some in sorted(others.items())}
         return {**changed, "properties": properties} if properties else changed
 
     def _widened(self, schema: dict[str, Any], misfits: list[JSON]) -> dict[str, JSON]:
         """The schema, grown by values that do not fit it: an enum by these values, anything else by their types."""
         scalars = [one for one in misfits if not isinstance(one, list | dict)]
-        listed = scalars if "enum" in schema and len(scalars) <= _MOST_LISTED else []
+        is_listed = "enum" in schema and len(scalars) <= _MOST_LISTED and self._evidence.quotes
+        listed = scalars if is_listed else []
         rest = [one for one in misfits if not listed or isinstance(one, list | dict)]
         seen: list[Shape] = [values(listed)]
         if rest:
-            seen.append(closed(read(infer(rest, evidence=LITERAL), self._work)))
+            literal = LITERAL if self._evidence.quotes else replace(self._evidence, types=1, literal=True)
+            seen.append(closed(read(infer(rest, evidence=literal), self._work)))
         before = read({**schema, **self._definitions}, self._work)
         return _commented(schema, write(join(before, union(seen), self._work)))
 

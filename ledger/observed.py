@@ -42,7 +42,8 @@ class Evidence:
     `types`: what a place holds (of less than 30 samples, half); `required`: objects that all had the property;
     `whole`: numbers that were all whole; `format`: texts that were all of it; `texts` and `each_text`: texts, and of
     each, to call 2 to `most_texts` of them an enum; `names`: names, each rare, to call them data. `literal` says null,
-    empty array and empty object of places where nothing else was seen; otherwise they say nothing.
+    empty array and empty object of places where nothing else was seen; otherwise they say nothing. Without `quotes` no
+    text of a sample becomes part of a schema.
     """
 
     types: int = 16
@@ -54,6 +55,7 @@ class Evidence:
     most_texts: int = 10
     names: int = 12
     literal: bool = False
+    quotes: bool = True
 
 
 def check_samples(samples: Iterable[JSON]) -> None:
@@ -205,7 +207,7 @@ class Observed:
     def _text(self, evidence: Evidence) -> Iterable[Alternative]:
         total = self._kinds["string"]
         stated = min(self._formats, default=None) if total >= evidence.format else None
-        texts = self._texts if stated is None and total >= evidence.texts else None
+        texts = self._texts if evidence.quotes and stated is None and total >= evidence.texts else None
         if texts and 2 <= len(texts) <= evidence.most_texts and min(texts.values()) >= evidence.each_text:
             return values(list(texts))
         return (Text(format=stated),)

@@ -8,10 +8,12 @@ and deterministic, so that whoever judges a proposal finds the same one from the
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, cast
+from itertools import islice
+from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 from rapidfuzz.fuzz import ratio
 
@@ -39,8 +41,19 @@ _NUMERAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 Kind: TypeAlias = Literal["string", "number", "boolean", "list", "object"]
-Path: TypeAlias = tuple[str, ...]
-"""Names on the way; `*` for the elements of a list of records, `0` for the first of any other list."""
+
+
+class Step(NamedTuple):
+    """A name, or an index: those are no names, whatever a stranger calls its fields."""
+
+    text: str
+    is_index: bool = False
+
+
+EACH, FIRST = Step("*", is_index=True), Step("0", is_index=True)
+"""The elements of a list of records; the first of any other list."""
+
+Path: TypeAlias = tuple[Step, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +69,8 @@ def remap(promised: Mapping[str, Any], old: str, answer: JSON) -> str | None:
     `old` is the mapping before the change: where it read from is where to look first. Only promises of objects, and of
     lists of objects, are mapped; lists of records are read from lists, and nothing is read from two levels of lists.
     """
-    leaves = list(_leaves(answer))[:MAX_PATHS]
-    earlier = _earlier(old)
+    leaves = list(islice(_leaves(answer), MAX_PATHS))
+    earlier = read_from(old)
     parts = [_part(name, schema, leaves, earlier) for name, schema in promised.get("properties", {}).items()]
     found = {name: expression for name, expression in parts if expression}
     if not found or any(name not in found for name in promised.get("required", ())):
@@ -73,9 +86,9 @@ def _part(
         return name, _records(name, schema.get("items", {}), leaves, earlier)
     fields = schema.get("properties")
     if fields:
-        single = [leaf for leaf in leaves if "*" not in leaf.path]
+        single = [leaf for leaf in leaves if EACH not in leaf.path]
         return name, _object(schema, _assigned(fields, single, earlier))
-    single = [leaf for leaf in leaves if "*" not in leaf.path]
+    single = [leaf for leaf in leaves if EACH not in leaf.path]
     return name, _assigned({name: schema}, single, earlier).get(name)
 
 
@@ -85,15 +98,15 @@ def _records(name: str, item: Mapping[str, Any], leaves: list[_Leaf], earlier: M
     if not fields:
         return None
     best: tuple[tuple[int, float, Path], str] | None = None
-    for root in sorted({leaf.path[: leaf.path.index("*")] for leaf in leaves if "*" in leaf.path}):
+    for root in sorted({leaf.path[: leaf.path.index(EACH)] for leaf in leaves if EACH in leaf.path}):
         inner = [
             _Leaf(leaf.path[len(root) + 1 :], leaf.kind, leaf.numeral)
             for leaf in leaves
-            if leaf.path[: len(root) + 1] == (*root, "*") and "*" not in leaf.path[len(root) + 1 :]
+            if leaf.path[: len(root) + 1] == (*root, EACH) and EACH not in leaf.path[len(root) + 1 :]
         ]
         given = _assigned(fields, inner, earlier)
         expression = _object(item, given)
-        rank = (len(given), _likeness(name, root[-1] if root else ""), root)
+        rank = (len(given), _likeness(name, root[-1].text if root else ""), root)
         if expression and (best is None or rank > best[0]):
             best = rank, f"{_written(root)}[*].{expression}" if root else f"[*].{expression}"
     return best[1] if best else None
@@ -130,7 +143,7 @@ def _score(name: str, leaf: _Leaf, before: str | None) -> float:
     written = _written(leaf.path)
     if before is not None and written == before:
         return 200.0
-    own = [part for part in leaf.path if part != "0"]
+    own = [step.text for step in leaf.path if not step.is_index]
     likeness = max(_likeness(name, own[-1] if own else ""), 0.8 * _likeness(name, own[-2] if len(own) > 1 else ""))
     if before is not None and own:
         likeness = max(likeness, 0.9 * _likeness(before.rsplit(".", 1)[-1], own[-1]))
@@ -148,8 +161,7 @@ def _likeness(one: str, other: str) -> float:
 
 
 def _fits(schema: Mapping[str, Any], leaf: _Leaf) -> bool:
-    wanted = schema.get("type")
-    types = cast("list[str]", wanted) if isinstance(wanted, list) else [wanted] if wanted else []
+    types = _types(schema)
     if not types:
         return True
     if leaf.kind == "number" or (leaf.kind == "string" and leaf.numeral and "string" not in types):
@@ -157,25 +169,31 @@ def _fits(schema: Mapping[str, Any], leaf: _Leaf) -> bool:
     return {"list": "array"}.get(leaf.kind, leaf.kind) in types
 
 
+def _types(schema: Mapping[str, Any]) -> list[str]:
+    wanted = schema.get("type")
+    return cast("list[str]", wanted) if isinstance(wanted, list) else [wanted] if wanted else []
+
+
 def _read(schema: Mapping[str, Any], leaf: _Leaf) -> str:
-    written = _written(leaf.path)
-    return f"to_number({written})" if leaf.kind == "string" and schema.get("type") in ("number", "integer") else written
+    written, types = _written(leaf.path), _types(schema)
+    is_parsed = leaf.kind == "string" and bool(types) and "string" not in types
+    return f"to_number({written})" if is_parsed else written
 
 
 def _written(path: Path) -> str:
     """A path as JMESPath."""
     text = ""
-    for part in path:
-        if part in ("*", "0"):
-            text += f"[{part}]"
+    for step in path:
+        if step.is_index:
+            text += f"[{step.text}]"
         else:
-            name = part if _PLAIN.fullmatch(part) else '"' + part.replace("\\", "\\\\").replace('"', '\\"') + '"'
+            name = step.text if _PLAIN.fullmatch(step.text) else json.dumps(step.text)
             text += f".{name}" if text else name
     return text
 
 
-def _earlier(mapping: str) -> dict[str, str]:
-    """Which path an old mapping read each field from, as far as it says so plainly: `{url: link}` says `link`."""
+def read_from(mapping: str) -> dict[str, str]:
+    """Which path a mapping reads each field from, as far as it says so plainly: `{url: link}` says `link`."""
     pairs = re.findall(r"([A-Za-z_]\w*):\s*(?:to_number\()?([A-Za-z_][\w.\[\]]*)", mapping)
     return dict(pairs)
 
@@ -186,7 +204,7 @@ def _leaves(value: JSON, path: Path = ()) -> Iterator[_Leaf]:
         return
     if isinstance(value, dict):
         for name, item in sorted(value.items()):
-            yield from _leaves(item, (*path, name))
+            yield from _leaves(item, (*path, Step(name)))
     elif isinstance(value, list):
         if path:
             yield _Leaf(path, "list")
@@ -197,13 +215,13 @@ def _leaves(value: JSON, path: Path = ()) -> Iterator[_Leaf]:
 
 def _elements(value: list[JSON], path: Path) -> Iterator[_Leaf]:
     records = [each for each in value if isinstance(each, dict)]
-    if records and "*" not in path:
+    if records and EACH not in path:
         merged: dict[str, JSON] = {}
         for record in records[:64]:
             merged |= {name: item for name, item in record.items() if item is not None}
-        yield from _leaves(merged, (*path, "*"))
-    if value and "*" not in path:
-        yield from _leaves(value[0], (*path, "0"))
+        yield from _leaves(merged, (*path, EACH))
+    if value and EACH not in path:
+        yield from _leaves(value[0], (*path, FIRST))
 
 
 def _scalar(value: bool | float | str, path: Path) -> _Leaf:

@@ -34,7 +34,7 @@ async def take_seat(neuron: Neuron, stack: AsyncExitStack) -> Council:
     calls = SubnetCalls(
         neuron.subnets, clock=LoopClock(), tag=lambda: "0x" + secrets.token_hex(32), timeout_s=PROBE_TIMEOUT_S
     )
-    judge = LiveJudge(calls, neuron.subnets.usable, lambda: neuron.ledger.view, asyncio.sleep)
+    judge = LiveJudge(calls, neuron.subnets.usable, neuron.ledger.versions, asyncio.sleep)
     return await Council.open(
         signer=neuron.signer,
         verify=verify_signature,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from ledger.canonical import canonical, parse_strict
@@ -100,6 +100,10 @@ class LedgerNode:
         if found is None:
             raise KeyError(f"the Ledger never held an entry {entry_id!r}")
         return found
+
+    def versions(self, entry_id: str) -> Iterator[SubnetEntry]:
+        """An entry as this log has it, newest first."""
+        return (each for each in reversed(self._log) if isinstance(each, SubnetEntry) and each.id == entry_id)
 
     @property
     def log(self) -> tuple[Change, ...]:
