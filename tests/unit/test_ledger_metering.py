@@ -1,4 +1,4 @@
-"""Every lookup is counted once, before it is answered, and never beyond the quota; on both engines, also between two."""
+"""Every lookup is counted once, before it is answered, never beyond the quota; on both engines, also between two."""
 
 from __future__ import annotations
 
