@@ -8,6 +8,7 @@ counts nothing. So whoever has an answer has been counted, once. Bodies are boun
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -142,13 +143,21 @@ class _Answer:
             return
         if message["status"] == 200 and visit.counted:
             try:
-                await self.door.count(visit, _name(self.headers.get("x-request-id")))
+                await self.door.count(visit, self._name())
             except Refused as refused:
                 response = refused.response()
                 start = {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}
                 await self._replace(start, bytes(response.body))
                 return
         await self.out(self._with_headers(message))
+
+    def _name(self) -> str | None:
+        """What the caller calls this lookup: his word for it, bound to what he asked for and its version."""
+        given = self.headers.get("x-request-id", "")
+        if not _REQUEST_NAME.fullmatch(given):
+            return None
+        asked = (given.encode(), self.scope["path"].encode(), self.scope["query_string"], self.visit.etag.encode())
+        return hashlib.sha256(b"\0".join(asked)).hexdigest()
 
     async def _replace(self, start: Message, body: bytes) -> None:
         self.replaced = True
@@ -172,10 +181,6 @@ def _must_fit(window: Window) -> Window:
         headers = {name.decode(): value.decode() for name, value in Allowance((window,)).headers()}
         raise Refused(RATE_LIMITED, headers=headers)
     return window
-
-
-def _name(given: str | None) -> str | None:
-    return given if given and _REQUEST_NAME.fullmatch(given) else None
 
 
 async def _bounded(receive: Receive) -> Receive:

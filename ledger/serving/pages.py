@@ -183,11 +183,13 @@ class Pages:
 def basic(entry: SubnetEntry) -> BasicSubnet:
     """What every tier sees of an entry."""
     shown = {name: getattr(entry, name) for name in BasicSubnet.model_fields if name != "operations"}
-    operations = tuple(
-        BasicOperation(name=each.name, capability=each.capability, role=each.role, protocol=each.protocol)
-        for each in entry.operations
-    )
+    operations = tuple(map(basic_operation, entry.operations))
     return BasicSubnet(**shown, operations=operations)
+
+
+def basic_operation(each: Operation) -> BasicOperation:
+    """What every tier sees of an operation."""
+    return BasicOperation(name=each.name, capability=each.capability, role=each.role, protocol=each.protocol)
 
 
 def dumps(value: Any) -> bytes:

@@ -14,7 +14,7 @@ from ledger.search_query import Input, Limits
 from ledger.serving import models
 from ledger.serving.edition import Change
 from ledger.serving.exports import export_csv, export_json
-from ledger.serving.pages import MOST_LISTED, dumps
+from ledger.serving.pages import MOST_LISTED, basic_operation, dumps
 from ledger.serving.problems import (
     NO_CHECKPOINT,
     NO_OPERATION,
@@ -140,8 +140,7 @@ async def operation(here: Lookup, subnet: SubnetId, operation: OperationName) ->
     found = entry.operation(operation)
     if found is None:
         raise Refused(NO_OPERATION)
-    fields = None if here.full else set(models.BasicOperation.model_fields)
-    body = found.model_dump_json(include=fields).encode()
+    body = (found if here.full else basic_operation(found)).model_dump_json().encode()
     return _json(here.pages.page(subnet=dumps(subnet), operation=body))
 
 
