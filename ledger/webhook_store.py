@@ -192,7 +192,7 @@ class WebhookStore:
         ]
 
     async def settle(self, due: Due, state: State, *, status: int, error: str, next_ms: int = 0) -> None:
-        """Write down how an attempt went, and what follows from it."""
+        """Write down how an attempt went, and what follows from it; nothing when a later attempt was begun."""
         row = {
             "message": due.message,
             "attempt": due.attempt,
@@ -201,7 +201,9 @@ class WebhookStore:
             "error": error[:200],
         }
         this = update(webhook_deliveries).where(
-            webhook_deliveries.c.message == due.message, webhook_deliveries.c.state == "pending"
+            webhook_deliveries.c.message == due.message,
+            webhook_deliveries.c.state == "pending",
+            webhook_deliveries.c.attempts == due.attempt,
         )
         async with self._engine.begin() as connection:
             if (await connection.execute(this.values(state=state, next_ms=next_ms))).rowcount:
@@ -217,7 +219,7 @@ class WebhookStore:
     # how it went
 
     async def deliveries(
-        self, key_id: str, *, webhook_id: str | None, state: State | None, limit: int
+        self, key_id: str, *, webhook_id: str | None = None, state: State | None = None, limit: int = 100
     ) -> list[Delivery]:
         """The latest deliveries to a key's webhooks, newest first, with their attempts."""
         query = (
