@@ -35,7 +35,14 @@ def create_app(services: Services) -> FastAPI:
     async def openapi(here: reads.Free) -> Response:
         return Response(await documents.of(here.pages), media_type=reads.JSON)
 
-    app.add_middleware(Door, accounts=services.accounts, meter=services.meter, pace=services.pace, wall=services.wall)
+    app.add_middleware(
+        Door,
+        ready=services.ready,
+        accounts=services.accounts,
+        meter=services.meter,
+        pace=services.pace,
+        wall=services.wall,
+    )
     return app
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import MetaData, Table, event
+from sqlalchemy import Engine, MetaData, Table, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -62,10 +62,7 @@ async def open_engine(
         ledger.upgrade.DatabaseTooNew: a newer release has been here.
     """
     engine = create_async_engine(url)
-    if engine.dialect.name == "sqlite":
-        _tune_sqlite(engine)
-    if marker is not None:
-        _mark_writes(engine, marker)
+    tune(engine.sync_engine, marker)
     try:
         async with engine.begin() as connection:
             await connection.run_sync(upgrader(migrations) if migrations else metadata.create_all)
@@ -89,7 +86,16 @@ async def insert_new(connection: AsyncConnection, table: Table, rows: Sequence[M
     return (await connection.execute(statement)).rowcount
 
 
-def _mark_writes(engine: AsyncEngine, marker: Marker) -> None:
+def tune(engine: Engine, marker: Marker | None = None, *, power_safe: bool = True) -> None:
+    """Give an engine what all of ours have. Without `power_safe` a loss of power (not of the process) may take back
+    the last commits: SQLite then does not wait for the disk."""
+    if engine.dialect.name == "sqlite":
+        _tune_sqlite(engine, "FULL" if power_safe else "NORMAL")
+    if marker is not None:
+        _mark_writes(engine, marker)
+
+
+def _mark_writes(engine: Engine, marker: Marker) -> None:
     def began(connection: Any) -> None:
         if not connection.get_execution_options().get("read_only", False):
             marker(True)
@@ -98,16 +104,16 @@ def _mark_writes(engine: AsyncEngine, marker: Marker) -> None:
         if not connection.get_execution_options().get("read_only", False):
             marker(False)
 
-    event.listen(engine.sync_engine, "begin", began)
-    event.listen(engine.sync_engine, "commit", ended)
-    event.listen(engine.sync_engine, "rollback", ended)
+    event.listen(engine, "begin", began)
+    event.listen(engine, "commit", ended)
+    event.listen(engine, "rollback", ended)
 
 
-def _tune_sqlite(engine: AsyncEngine) -> None:
+def _tune_sqlite(engine: Engine, synchronous: str) -> None:
     def connected(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
+        for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "busy_timeout=10000", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
@@ -115,5 +121,5 @@ def _tune_sqlite(engine: AsyncEngine) -> None:
         reads = connection.get_execution_options().get("read_only", False)
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
-    event.listen(engine.sync_engine, "connect", connected)
-    event.listen(engine.sync_engine, "begin", began)
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "begin", began)

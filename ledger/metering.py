@@ -16,19 +16,19 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import bindparam, delete, select, text, update
+from sqlalchemy import Connection, bindparam, delete, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ledger.accounts import Account, wall_ms
-from ledger.database import insert_new
 from ledger.serving.allowance import month_of
 from ledger.serving.tables import DAY_MS, api_receipts, api_usage
+from ledger.writer import Writer
 
 MOST_WAITING = 10_000
 _LARGEST_BATCH = 64
 _UNLIMITED = 2**62
 _TIDY_EVERY_S = 60.0
+_BEGIN = text("INSERT INTO api_usage (key_id, month, lookups) VALUES (:of, :in_month, 0) ON CONFLICT DO NOTHING")
 _RECEIPTS = (
     "INSERT INTO api_receipts (key_id, request, at_ms) SELECT :key_id, value, :at_ms FROM {each} WHERE true"
     " ON CONFLICT DO NOTHING RETURNING request"
@@ -60,13 +60,13 @@ _Outcome = tuple[_Waiting, "Counted | MeteringFailed"]
 
 
 class Meter:
-    """The one writer of counts in this process, used as `async with Meter(engine) as meter`.
+    """The one writer of counts in this process, used as `async with Meter(writer) as meter`.
 
     `timeout_s` bounds the wait of one lookup; `wall` is UTC milliseconds.
     """
 
-    def __init__(self, engine: AsyncEngine, *, timeout_s: float = 5.0, wall: Callable[[], int] = wall_ms) -> None:
-        self._engine = engine
+    def __init__(self, writer: Writer, *, timeout_s: float = 5.0, wall: Callable[[], int] = wall_ms) -> None:
+        self._writes = writer
         self._timeout_s = timeout_s
         self._wall = wall
         self._waiting: list[_Waiting] = []
@@ -74,7 +74,7 @@ class Meter:
         self._open = False
         self._tidied = float("-inf")
         self._writer: asyncio.Task[None] | None = None
-        self._keep = text(_RECEIPTS.format(each=_EACH[engine.dialect.name]))
+        self._keep = text(_RECEIPTS.format(each=_EACH[writer.dialect]))
 
     async def __aenter__(self) -> Self:
         self._open = True
@@ -111,24 +111,13 @@ class Meter:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                await self._gather()
                 batch, self._waiting = self._waiting[:_LARGEST_BATCH], self._waiting[_LARGEST_BATCH:]
-                await self._settle(batch)
-
-    async def _gather(self) -> None:
-        """Let requests that are ready join this commit: wait while each turn of the event loop brings another."""
-        known = 0
-        while known < len(self._waiting) < _LARGEST_BATCH:
-            known = len(self._waiting)
-            await asyncio.sleep(0)
+                await self._settle([each for each in batch if not each.verdict.done()])
 
     async def _settle(self, batch: list[_Waiting]) -> None:
         """Count a batch in one transaction, and say so only when it is committed."""
-        batch = [each for each in batch if not each.verdict.done()]
         try:
-            async with self._engine.begin() as connection:
-                await self._tidy(connection)
-                outcomes = [said for group in _by_count(batch) for said in await self._count(connection, group)]
+            outcomes = await self._writes.run(lambda connection: self._count_all(connection, batch))
         except (SQLAlchemyError, OSError) as error:
             outcomes = [(each, MeteringFailed(f"the database failed ({type(error).__name__})")) for each in batch]
         for each, said in outcomes:
@@ -139,39 +128,43 @@ class Meter:
             else:
                 each.verdict.set_exception(said)
 
-    async def _count(self, connection: AsyncConnection, group: list[_Waiting]) -> list[_Outcome]:
+    def _count_all(self, connection: Connection, batch: list[_Waiting]) -> list[_Outcome]:
+        self._tidy(connection)
+        return [said for group in _by_count(batch) for said in self._count(connection, group)]
+
+    def _count(self, connection: Connection, group: list[_Waiting]) -> list[_Outcome]:
         """Count what one key asked for in one month."""
         account, month = group[0].account, group[0].month
         at = {"of": account.id, "in_month": month}
         quota = _UNLIMITED if account.tier.monthly is None else account.tier.monthly
         names = list(dict.fromkeys(each.request for each in group if each.request is not None))
         if not names:
-            used = (await connection.execute(_ADD, {**at, "more": len(group), "quota": quota})).scalar()
+            used = connection.execute(_ADD, {**at, "more": len(group), "quota": quota}).scalar()
             if used is not None:
                 return [(each, Counted(True, used)) for each in group]
-        await insert_new(connection, api_usage, [{"key_id": account.id, "month": month, "lookups": 0}])
-        used = (await connection.execute(_LOCK, at)).scalar_one()
-        fresh = await self._receipts(connection, account, names)
+        connection.execute(_BEGIN, at)
+        used = connection.execute(_LOCK, at).scalar_one()
+        fresh = self._receipts(connection, account, names)
         admitted, more = _admit(group, fresh, quota - used)
         used += more
-        await connection.execute(_SET, {**at, "used": used})
+        connection.execute(_SET, {**at, "used": used})
         if refused := [each.request for each, fits in zip(group, admitted, strict=True) if each.request and not fits]:
             same = (api_receipts.c.key_id == account.id, api_receipts.c.request.in_(refused))
-            await connection.execute(delete(api_receipts).where(*same))
+            connection.execute(delete(api_receipts).where(*same))
         return [(each, Counted(fits, used)) for each, fits in zip(group, admitted, strict=True)]
 
-    async def _receipts(self, connection: AsyncConnection, account: Account, names: list[str]) -> set[str]:
+    def _receipts(self, connection: Connection, account: Account, names: list[str]) -> set[str]:
         """Write receipts for requests that were named, and return those that had none."""
         if not names:
             return set()
         given = {"key_id": account.id, "requests": json.dumps(names), "at_ms": self._wall()}
-        return set((await connection.execute(self._keep, given)).scalars())
+        return set(connection.execute(self._keep, given).scalars())
 
-    async def _tidy(self, connection: AsyncConnection) -> None:
+    def _tidy(self, connection: Connection) -> None:
         """The retention rule: a receipt is forgotten after a day."""
         if time.monotonic() - self._tidied > _TIDY_EVERY_S:
             self._tidied = time.monotonic()
-            await connection.execute(delete(api_receipts).where(api_receipts.c.at_ms < self._wall() - DAY_MS))
+            connection.execute(delete(api_receipts).where(api_receipts.c.at_ms < self._wall() - DAY_MS))
 
 
 def _by_count(batch: Iterable[_Waiting]) -> list[list[_Waiting]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -27,6 +27,7 @@ from ledger.serving.services import Services
 from ledger.store import LedgerCorrupt
 from ledger.webhook_store import WebhookStore
 from ledger.webhooks import Sender, Webhooks
+from ledger.writer import Writer
 
 REFRESH_S = 1.0
 
@@ -72,22 +73,21 @@ async def serving_ledger(
         ledger.store.LedgerCorrupt: the table of changes is damaged.
         ledger.upgrade.DatabaseTooNew: a newer release has been here.
     """
-    ledger = await open_engine(url, store.metadata, migrations=store.MIGRATIONS)
-    engine = None
-    try:
+    async with AsyncExitStack() as stack:
+        ledger = await open_engine(url, store.metadata, migrations=store.MIGRATIONS)
+        stack.push_async_callback(ledger.dispose)
         engine = await open_engine(url, tables.metadata, migrations=tables.MIGRATIONS, marker=marker)
+        stack.push_async_callback(engine.dispose)
+        writer = Writer(url, marker=marker)
+        stack.push_async_callback(writer.close)
+        meter = await stack.enter_async_context(Meter(writer))
         reader, listeners = EditionReader(ledger, attachments), WebhookStore(engine)
-        async with Meter(engine) as meter:
-            services = Services(lambda: reader.edition, Accounts(engine), meter, listeners, sender, tao_usd)
-            webhooks = Webhooks(listeners, sender, timeout_s=webhook_timeout_s)
-            service = LedgerService(create_app(services), services, reader, webhooks)
-            await service.refresh()
-            async with _running(service):
-                yield service
-    finally:
-        if engine is not None:
-            await engine.dispose()
-        await ledger.dispose()
+        services = Services(lambda: reader.edition, Accounts(engine), meter, listeners, sender, tao_usd)
+        webhooks = Webhooks(listeners, sender, timeout_s=webhook_timeout_s)
+        service = LedgerService(create_app(services), services, reader, webhooks)
+        await service.refresh()
+        await stack.enter_async_context(_running(service))
+        yield service
 
 
 @asynccontextmanager

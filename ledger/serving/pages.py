@@ -30,10 +30,11 @@ class Pages:
         self.edition = edition
         self._entries: dict[tuple[str, bool], bytes] = {}
         self._subnets: dict[tuple[str, bool], bytes] = {}
+        self._etags = tuple(f'"{edition.version}.{kind}"' for kind in ("basic", "full"))
 
     def etag(self, full: bool) -> str:
         """Of everything that depends on the version and on what the caller sees alone."""
-        return f'"{self.edition.version}.{"full" if full else "basic"}"'
+        return self._etags[full]
 
     # one entry
 

@@ -44,7 +44,7 @@ After: TypeAlias = Annotated[str, Query(max_length=140, description="The `next` 
 Capability: TypeAlias = Annotated[str | None, Query(pattern=_SLUG, description="Only what serves this capability.")]
 
 
-def limits(
+async def limits(
     max_cost_tao: Annotated[
         Decimal | None, Query(ge=0, le=1_000_000, description="A call costs at most this much TAO.")
     ] = None,

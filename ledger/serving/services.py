@@ -19,6 +19,8 @@ from ledger.serving.problems import KEY_MISSING, NOT_READY, Refused
 from ledger.webhook_store import WebhookStore
 from ledger.webhooks import Sender
 
+_ENTRY = "/v1/subnets/"
+
 
 @dataclass
 class Services:
@@ -50,6 +52,16 @@ class Services:
             self._pages = Pages(edition)
         return self._pages
 
+    def ready(self, path: str, visit: Visit) -> bytes | None:
+        """The page of one entry, when that is what is asked for: what a door answers by itself."""
+        if not path.startswith(_ENTRY) or self.edition() is None:
+            return None
+        pages = self.pages()
+        body = pages.subnet(path[len(_ENTRY) :], visit.tier.full)
+        if body is not None:
+            _lookup(visit, pages)
+        return body
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -71,15 +83,19 @@ class Asked:
         return self.visit.account
 
 
-def asked(request: Request) -> Asked:
+async def asked(request: Request) -> Asked:
     """What is free of charge, and may be different every time."""
     services: Services = request.app.state.services
     return Asked(services, visit_of(request.scope), services.pages())
 
 
-def looked_up(request: Request) -> Asked:
+async def looked_up(request: Request) -> Asked:
     """A lookup: counted when it is answered, and the same as long as the version is."""
-    found = asked(request)
-    found.visit.counted = True
-    found.visit.etag = found.pages.etag(found.full)
+    found = await asked(request)
+    _lookup(found.visit, found.pages)
     return found
+
+
+def _lookup(visit: Visit, pages: Pages) -> None:
+    visit.counted = True
+    visit.etag = pages.etag(visit.tier.full)
