@@ -14,7 +14,15 @@ from starlette.exceptions import HTTPException
 from ledger.serving import listeners, reads
 from ledger.serving.door import Door
 from ledger.serving.openapi import Documents
-from ledger.serving.problems import BAD_REQUEST, BY_STATUS, INTERNAL_ERROR, NOT_COUNTED, UNPROCESSABLE, Refused
+from ledger.serving.problems import (
+    BAD_REQUEST,
+    BY_STATUS,
+    INTERNAL_ERROR,
+    METHOD_NOT_ALLOWED,
+    NOT_COUNTED,
+    UNPROCESSABLE,
+    Refused,
+)
 from ledger.serving.services import Services
 
 TITLE = "Orchestra Subnet Ledger"
@@ -27,9 +35,8 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     app.include_router(reads.router)
     app.include_router(listeners.router)
-    _install_problems(app)
-
     documents = Documents(app)
+    _install_problems(app, documents)
 
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi(here: reads.Free) -> Response:
@@ -46,15 +53,19 @@ def create_app(services: Services) -> FastAPI:
     return app
 
 
-def _install_problems(app: FastAPI) -> None:
+def _install_problems(app: FastAPI, documents: Documents) -> None:
     @app.exception_handler(Refused)
     async def refused(_: Request, error: Refused) -> Response:
         return error.response()
 
     @app.exception_handler(HTTPException)
-    async def framework(_: Request, error: HTTPException) -> Response:
-        problem = BY_STATUS.get(error.status_code, BAD_REQUEST)
-        return Refused(problem, headers=error.headers).response()
+    async def framework(request: Request, error: HTTPException) -> Response:
+        if error.status_code != 405:
+            return Refused(BY_STATUS.get(error.status_code, BAD_REQUEST), headers=error.headers).response()
+        allowed = {"allow": ", ".join([*documents.methods(request.url.path), "OPTIONS"])}
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers=allowed)
+        return Refused(METHOD_NOT_ALLOWED, headers=allowed).response()
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:

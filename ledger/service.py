@@ -7,6 +7,7 @@ PostgreSQL database; counts, keys and deliveries then are common, the pace is ea
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -86,6 +87,7 @@ async def serving_ledger(
         webhooks = Webhooks(listeners, sender, timeout_s=webhook_timeout_s)
         service = LedgerService(create_app(services), services, reader, webhooks)
         await service.refresh()
+        gc.freeze()  # what was read now stays: no collection looks at it again
         await stack.enter_async_context(_running(service))
         yield service
 

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime
-
 from ledger.webhooks import Answer, SendFailed
-from orchestra.subnets.failures import retry_after_s
 from orchestra.transport import OutboundClient, TransportError
+from orchestra.transport.client import retry_after_s
 
 MAX_ANSWER_BYTES = 64 << 10
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class WebhookSender:
     """A `ledger.webhooks.Sender`. The client is the caller's, who closes it."""
 
-    def __init__(self, client: OutboundClient, *, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, client: OutboundClient) -> None:
         self._client = client
-        self._now = now
 
     def refuses(self, url: str) -> str:
         """See `Sender.refuses`."""
@@ -35,4 +27,4 @@ class WebhookSender:
             )
         except TransportError as error:
             raise SendFailed(str(error)) from None
-        return Answer(answer.status, retry_after_s(answer.headers, self._now()) or 0.0)
+        return Answer(answer.status, retry_after_s(answer.headers) or 0.0)

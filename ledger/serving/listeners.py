@@ -12,8 +12,9 @@ from ledger.serving import models
 from ledger.serving.pages import dumps
 from ledger.serving.problems import (
     ADDRESS_REFUSED,
+    BAD_REQUEST,
     KEY_MISSING,
-    NO_WEBHOOK,
+    NO_LETTER,
     TIER_TOO_LOW,
     TOO_MANY_WEBHOOKS,
     Refused,
@@ -22,14 +23,17 @@ from ledger.serving.reads import JSON, Free, Limit, problems
 from ledger.serving.services import Asked
 from ledger.webhook_store import Delivery, Webhook
 
-router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], responses=problems(KEY_MISSING, TIER_TOO_LOW))
+router = APIRouter(prefix="/v1", tags=["webhooks"], responses=problems(KEY_MISSING, TIER_TOO_LOW))
 
-WebhookId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$", description="A webhook's id.")]
-MessageId = Annotated[str, Path(pattern=r"^msg_[0-9a-f]{32}$", description="A message's id, as in `webhook-id`.")]
+WebhookId = Annotated[str, Path(description="A webhook's id.")]
+MessageId = Annotated[str, Path(description="A message's id, as in `webhook-id`.")]
 
 
 @router.post(
-    "", status_code=201, response_model=models.WebhookMade, responses=problems(TOO_MANY_WEBHOOKS, ADDRESS_REFUSED)
+    "/webhooks",
+    status_code=201,
+    response_model=models.WebhookMade,
+    responses=problems(BAD_REQUEST, TIER_TOO_LOW, ADDRESS_REFUSED, TOO_MANY_WEBHOOKS),
 )
 async def add(here: Free, wanted: models.NewWebhook) -> Response:
     """Be told of changes at an address of yours. The secret in the answer is shown this once."""
@@ -43,7 +47,7 @@ async def add(here: Free, wanted: models.NewWebhook) -> Response:
     return Response(dumps({**_shown(webhook), "secret": secret}), 201, media_type=JSON)
 
 
-@router.get("", response_model=models.WebhooksPage)
+@router.get("/webhooks", response_model=models.WebhooksPage)
 async def listed(here: Free) -> Response:
     """Your webhooks, without their secrets."""
     mine = await here.services.webhooks.of(_listener(here))
@@ -53,7 +57,7 @@ async def listed(here: Free) -> Response:
 @router.get("/deliveries", response_model=models.DeliveriesPage)
 async def deliveries(
     here: Free,
-    webhook: Annotated[str | None, Query(max_length=64, description="Only to this webhook.")] = None,
+    webhook: Annotated[str | None, Query(description="Only to this webhook.")] = None,
     state: Annotated[Literal["pending", "delivered", "dead"] | None, Query(description="`dead`: given up.")] = None,
     limit: Limit = 20,
 ) -> Response:
@@ -63,19 +67,18 @@ async def deliveries(
     return Response(dumps({"deliveries": [_delivery(each) for each in found]}), media_type=JSON)
 
 
-@router.post("/deliveries/{message}/retry", status_code=204, responses=problems(NO_WEBHOOK), response_class=Response)
+@router.post("/deliveries/{message}/retry", status_code=204, responses=problems(NO_LETTER), response_class=Response)
 async def retry(here: Free, message: MessageId) -> Response:
     """Try a dead letter again, now."""
     if not await here.services.webhooks.revive(_listener(here), message):
-        raise Refused(NO_WEBHOOK)
+        raise Refused(NO_LETTER)
     return Response(status_code=204)
 
 
-@router.delete("/{webhook}", status_code=204, responses=problems(NO_WEBHOOK), response_class=Response)
+@router.delete("/webhooks/{webhook}", status_code=204, response_class=Response)
 async def remove(here: Free, webhook: WebhookId) -> Response:
-    """Be told no more; what is on its way to this address is forgotten."""
-    if not await here.services.webhooks.remove(_listener(here), webhook):
-        raise Refused(NO_WEBHOOK)
+    """Be told no more, if you ever were; what is on its way to this address is forgotten."""
+    await here.services.webhooks.remove(_listener(here), webhook)
     return Response(status_code=204)
 
 

@@ -12,7 +12,12 @@ from ledger.serving.tiers import TierName
 Version = Annotated[str, Field(pattern=r"^[0-9]+:0x[0-9a-f]{64}$")]
 HashText = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
 WebhookUrl = Annotated[
-    str, Field(max_length=512, pattern=r"^https://[a-z0-9][a-z0-9.-]{0,251}(:[0-9]{1,5})?(/[!-~]*)?$")
+    str,
+    Field(
+        max_length=512,
+        pattern=r"^(https://([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.){1,8}[a-z]{2,24}|http://127\.0\.0\.1)"
+        r"(:[1-9][0-9]{0,4})?(/[!-~]*)?$",
+    ),
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlencode
@@ -17,6 +18,7 @@ from ledger.serving.allowance import Window
 from ledger.serving.door import Visit
 from ledger.serving.edition import Edition
 from ledger.serving.pages import Pages
+from ledger.serving.problems import MEDIA_TYPE, PROBLEMS
 from ledger.serving.tiers import TIERS
 
 ABOUT = (
@@ -43,12 +45,22 @@ class Documents:
             self._made = (pages, json.dumps(document, separators=(",", ":")).encode())
         return self._made[1]
 
+    def methods(self, path: str) -> list[str]:
+        """The methods that a path takes."""
+        for template, item in self._bare["paths"].items():
+            if re.fullmatch(re.sub(r"{\w+}", "[^/]+", template), path):
+                return sorted(method.upper() for method in item)
+        return ["GET"]
+
     @cached_property
     def _bare(self) -> dict[str, Any]:
         app = self._app
         document = get_openapi(title=app.title, version=app.version, routes=app.routes, description=ABOUT)
         document["components"]["securitySchemes"] = _KEYS
         document["security"] = [{}, {"key": []}]
+        for item in document["paths"].values():
+            for route in item.values():
+                _with_problems(route["responses"])
         return document
 
     async def _fill(self, route: dict[str, Any], path: str, parameters: dict[str, Any]) -> None:
@@ -82,6 +94,16 @@ class Documents:
 
         await AsyncExitStackMiddleware(self._app.router)(scope, receive, send)
         return body
+
+
+def _with_problems(responses: dict[str, Any]) -> None:
+    """Say what every refusal is: a problem document, of those that are the door's on every route."""
+    for status, code in (("401", "key_unknown"), ("429", "rate_limited"), ("503", "not_counted")):
+        responses.setdefault(status, {"description": f"`{code}`: {PROBLEMS[code].title}"})
+    responses.get("422", {})["description"] = f"`unprocessable`: {PROBLEMS['unprocessable'].title}"
+    for status, answer in responses.items():
+        if int(status) >= 400:
+            answer["content"] = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemPage"}}}
 
 
 def address(path: str, parameters: dict[str, Any]) -> tuple[str, str]:

@@ -93,9 +93,7 @@ class Pages:
         version = f'"ledger_version":"{self.edition.version}"'.encode()
         return b"{" + b",".join((version, *(b'"%s":%s' % (name.encode(), part) for name, part in parts.items()))) + b"}"
 
-    def subnets(
-        self, full: bool, *, capability: str | None, callable_only: bool, status: str | None, after: str, limit: int
-    ) -> bytes:
+    def subnets(self, full: bool, *, capability: str | None, status: str | None, after: str, limit: int) -> bytes:
         """Entries by id, at most `limit` of those behind `after`."""
         chosen = [
             entry.id
@@ -103,7 +101,6 @@ class Pages:
             if entry.id > after
             and (capability is None or capability in entry.capabilities)
             and (status is None or entry.status == status)
-            and (entry.operations or not callable_only)
         ]
         shown = chosen[:limit]
         following = dumps(shown[-1] if len(chosen) > limit else None)
@@ -136,11 +133,9 @@ class Pages:
         every = ((entry, each) for entry in self._by_id if entry.status != "deprecated" for each in entry.operations)
         return sorted(((f"{entry.id}/{each.name}", entry, each) for entry, each in every), key=lambda found: found[0])
 
-    def search(self, text: str, limits: Limits, limit: int, tao_usd: Decimal | None) -> bytes:
-        """Entries for a question in plain words; `limits`, where they say anything, replace those in the words."""
-        query = Query.parse(text)
-        query = Query(query.words, limits if limits.any else query.limits, query.netuid)
-        hits = self.index.find(query, limit=limit, tao_usd=tao_usd)
+    def search(self, text: str, limit: int, tao_usd: Decimal | None) -> bytes:
+        """Entries for a question in plain words, with the limits that the words name."""
+        hits = self.index.find(Query.parse(text), limit=limit, tao_usd=tao_usd)
         return self.page(hits=dumps([_hit(each) for each in hits]))
 
     @cached_property

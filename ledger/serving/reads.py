@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import Response
+from pydantic import AfterValidator
 
 from ledger.search_query import Input, Limits
 from ledger.serving import models
@@ -39,21 +40,25 @@ Free: TypeAlias = Annotated[Asked, Depends(asked)]
 Lookup: TypeAlias = Annotated[Asked, Depends(looked_up)]
 SubnetId: TypeAlias = Annotated[str, Path(pattern=_SLUG, description="An entry's id.")]
 OperationName: TypeAlias = Annotated[str, Path(pattern=_SLUG, description="An operation's name within its entry.")]
-Limit: TypeAlias = Annotated[int, Query(ge=1, le=MOST_LISTED, description="Most lines to answer with.")]
-After: TypeAlias = Annotated[str, Query(max_length=140, description="The `next` of the page before.")]
-Capability: TypeAlias = Annotated[str | None, Query(pattern=_SLUG, description="Only what serves this capability.")]
+After: TypeAlias = Annotated[str, Query(description="The `next` of the page before.")]
+Capability: TypeAlias = Annotated[str | None, Query(description="Only what serves this capability.")]
+Limit: TypeAlias = Annotated[
+    int,
+    Query(description=f"Most lines to answer with, up to {MOST_LISTED}."),
+    AfterValidator(lambda given: min(max(given, 1), MOST_LISTED)),
+]
 
 
 async def limits(
     max_cost_tao: Annotated[
-        Decimal | None, Query(ge=0, le=1_000_000, description="A call costs at most this much TAO.")
-    ] = None,
-    max_latency_ms: Annotated[int | None, Query(ge=0, description="A call takes at most this long.")] = None,
+        str, Query(pattern=r"^([0-9]{1,9}(\.[0-9]{1,18})?)?$", description="A call costs at most this much TAO.")
+    ] = "",
+    max_latency_ms: Annotated[int | None, Query(description="A call takes at most this long.")] = None,
     takes: Annotated[list[Input] | None, Query(description="Kinds of input it must take.")] = None,
     keyless: Annotated[bool, Query(description="Works without a key.")] = False,
 ) -> Limits:
     """What an operation must keep. Of one about which it is not known, the answer says so."""
-    cost: tuple[Decimal, Literal["TAO", "USD"]] | None = (max_cost_tao, "TAO") if max_cost_tao is not None else None
+    cost: tuple[Decimal, Literal["TAO", "USD"]] | None = (Decimal(max_cost_tao), "TAO") if max_cost_tao else None
     return Limits(cost, max_latency_ms, frozenset(takes or ()), keyless)
 
 
@@ -106,14 +111,11 @@ async def subnets(
     here: Lookup,
     capability: Capability = None,
     status: Annotated[Literal["active", "degraded", "deprecated"] | None, Query()] = None,
-    callable: Annotated[bool, Query(description="Only those with operations.")] = False,
     after: After = "",
     limit: Limit = 20,
 ) -> Response:
     """Entries by id."""
-    page = here.pages.subnets(
-        here.full, capability=capability, callable_only=callable, status=status, after=after, limit=limit
-    )
+    page = here.pages.subnets(here.full, capability=capability, status=status, after=after, limit=limit)
     return _json(page)
 
 
@@ -148,7 +150,7 @@ async def operation(here: Lookup, subnet: SubnetId, operation: OperationName) ->
 async def history(
     here: Lookup,
     subnet: SubnetId,
-    since: Annotated[int, Query(ge=0, le=2**53, description="The `next` of the page before.")] = 0,
+    since: Annotated[int, Query(description="The `next` of the page before.")] = 0,
     limit: Limit = 20,
 ) -> Response:
     """Every change of one entry, oldest first; what it said then with the larger tiers."""
@@ -167,7 +169,7 @@ async def history(
 async def proof(
     here: Lookup,
     subnet: SubnetId,
-    size: Annotated[int | None, Query(ge=1, le=2**53, description="Within the first so many leaves.")] = None,
+    size: Annotated[int | None, Query(description="Within the first so many leaves.")] = None,
 ) -> Response:
     """That the log holds what this entry says now (RFC 9162)."""
     edition = here.pages.edition
@@ -192,12 +194,11 @@ async def operations(
 @router.get("/search", response_model=models.SearchPage, tags=["find"])
 async def search(
     here: Lookup,
-    asking: Asking,
     q: Annotated[str, Query(description="What is to be done, in plain words, limits included.")],
     limit: Limit = 10,
 ) -> Response:
-    """Entries for a question in plain words, best first. Limits given beside it replace those in the words."""
-    return _json(await asyncio.to_thread(here.pages.search, q, asking, limit, here.services.tao_usd))
+    """Entries for a question in plain words, best first: "transcribe audio, takes a URL, costs under 0.001 TAO"."""
+    return _json(await asyncio.to_thread(here.pages.search, q, limit, here.services.tao_usd))
 
 
 @router.get("/changes", response_model=models.ChangesPage, tags=["log"], responses=problems(UNKNOWN_VERSION))

@@ -266,6 +266,6 @@ async def test_a_running_service_tells_by_itself(tmp_path: Path) -> None:
         states: list[str] = []
         async with asyncio.timeout(20):
             while states != ["delivered", "delivered"]:
-                listed = await api.json("/v1/webhooks/deliveries")
+                listed = await api.json("/v1/deliveries")
                 states = [each["state"] for each in listed["deliveries"]]
     assert sorted(url for url, _, _ in api.receiver.heard) == ["https://a.example/0", "https://a.example/1"]
