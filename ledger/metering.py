@@ -2,8 +2,8 @@
 
 One writer takes whatever waits and commits it as one transaction, so sixteen requests at once cost one commit. The
 month's count is one row per key; the quota is checked where it is counted, under the database's own lock, so it is
-exact across servers. A caller who names a request (`X-Request-Id`) may repeat it for a day and is counted once: its
-receipt is written in the same transaction. When the outcome of a commit is not known nobody is told "counted".
+exact across servers. A caller who names a request (`X-Request-Id`) may repeat it for ten minutes and is counted once:
+its receipt is written in the same transaction. When the outcome of a commit is not known nobody is told "counted".
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ledger.accounts import Account, wall_ms
 from ledger.serving.allowance import month_of
-from ledger.serving.tables import DAY_MS, api_receipts, api_usage
+from ledger.serving.tables import api_receipts, api_usage
 from ledger.writer import Writer
 
 MOST_WAITING = 10_000
+RECEIPT_MS = 10 * 60 * 1000
 _LARGEST_BATCH = 64
 _UNLIMITED = 2**62
 _TIDY_EVERY_S = 60.0
@@ -161,10 +162,10 @@ class Meter:
         return set(connection.execute(self._keep, given).scalars())
 
     def _tidy(self, connection: Connection) -> None:
-        """The retention rule: a receipt is forgotten after a day."""
+        """The retention rule: a receipt is forgotten some time after `RECEIPT_MS`."""
         if time.monotonic() - self._tidied > _TIDY_EVERY_S:
             self._tidied = time.monotonic()
-            connection.execute(delete(api_receipts).where(api_receipts.c.at_ms < self._wall() - DAY_MS))
+            connection.execute(delete(api_receipts).where(api_receipts.c.at_ms < self._wall() - RECEIPT_MS))
 
 
 def _by_count(batch: Iterable[_Waiting]) -> list[list[_Waiting]]:

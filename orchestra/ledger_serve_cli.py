@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -52,6 +54,9 @@ def serve_command(
     ip: Annotated[str, typer.Option("--ip", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")] = DEFAULT_PORT,
     tao_usd: flags.TaoUsd = flags.DEFAULT_TAO_USD,
+    webhook_timeout: Annotated[
+        float, typer.Option("--webhook-timeout", min=0.1, max=60, help="Seconds that a webhook may take to answer.")
+    ] = 10.0,
     local_webhooks: Annotated[
         bool, typer.Option("--local-webhooks", help="Let webhooks go to this machine, for trying them out.")
     ] = False,
@@ -60,7 +65,9 @@ def serve_command(
     from orchestra.settings import read_rate
 
     with one_line_errors():
-        _run(_serve(_url(database), ledger_seed, ip, port, read_rate(tao_usd), local_webhooks))
+        _run(
+            _serve(_Serving(_url(database), ledger_seed, ip, port, read_rate(tao_usd), local_webhooks, webhook_timeout))
+        )
 
 
 @keys.command("new", epilog='Example: orchestra ledger keys new "Ada" --tier developer')
@@ -99,16 +106,35 @@ def revoke_command(
         typer.echo(f"{account} is revoked")
 
 
-async def _serve(url: str, seed: Path | None, ip: str, port: int, tao_usd: Any, local_webhooks: bool) -> None:
+@dataclass(frozen=True)
+class _Serving:
+    """The flags of `serve`, checked."""
+
+    url: str
+    seed: Path | None
+    ip: str
+    port: int
+    tao_usd: Decimal
+    local_webhooks: bool
+    webhook_timeout_s: float
+
+
+async def _serve(asked: _Serving) -> None:
     from ledger.service import serving_ledger
     from orchestra.settings import transaction_marker
     from orchestra.transport import OutboundClient, serve
     from orchestra.webhook_sender import WebhookSender
 
-    await _plant(url, seed)
+    await _plant(asked.url, asked.seed)
     async with (
-        OutboundClient(allow_loopback=local_webhooks) as client,
-        serving_ledger(url, WebhookSender(client), tao_usd=tao_usd, marker=transaction_marker()) as service,
+        OutboundClient(allow_loopback=asked.local_webhooks) as client,
+        serving_ledger(
+            asked.url,
+            WebhookSender(client),
+            tao_usd=asked.tao_usd,
+            marker=transaction_marker(),
+            webhook_timeout_s=asked.webhook_timeout_s,
+        ) as service,
     ):
         edition = service.reader.edition
         assert edition is not None
@@ -116,7 +142,7 @@ async def _serve(url: str, seed: Path | None, ip: str, port: int, tao_usd: Any, 
         def started(address: Address) -> None:
             typer.echo(f"Ledger {edition.version} with {len(edition.entries)} entries at {address.url}")
 
-        await serve(service.app, ip, port, started=started)
+        await serve(service.app, asked.ip, asked.port, started=started)
 
 
 async def _plant(url: str, seed: Path | None) -> None:

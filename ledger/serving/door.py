@@ -165,11 +165,11 @@ class _Answer:
         await self.out(self._with_headers(message))
 
     def _name(self) -> str | None:
-        """What the caller calls this lookup: his word for it, bound to what he asked for and its version."""
+        """What the caller calls this lookup: his word for it, bound to what he asked for."""
         given = self.headers.get("x-request-id", "")
         if not _REQUEST_NAME.fullmatch(given):
             return None
-        asked = (given.encode(), self.scope["path"].encode(), self.scope["query_string"], self.visit.etag.encode())
+        asked = (given.encode(), self.scope["path"].encode(), self.scope["query_string"])
         return hashlib.sha256(b"\0".join(asked)).hexdigest()
 
     async def _replace(self, start: Message, body: bytes) -> None:

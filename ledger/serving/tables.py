@@ -1,7 +1,7 @@
 """The tables of the Ledger API: keys, counts, and who is told of changes. Times are UTC milliseconds.
 
-A webhook's secret stands as it is, because it signs; of a key only the hash is kept. `api_receipts` and
-`webhook_attempts` grow with use and are cut by age (`KEPT_MS`).
+A webhook's secret stands as it is, because it signs; of a key only the hash is kept. What grows with use (receipts,
+deliveries and their attempts) is cut by age where it is written.
 """
 
 from __future__ import annotations
