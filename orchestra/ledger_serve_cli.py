@@ -200,9 +200,13 @@ def _url(given: str) -> str:
 
     if given:
         try:
-            return database_url(given)
+            url = database_url(given)
         except ValueError as error:
             raise SettingsError(f"--database: {error}") from None
+        file = url.partition("sqlite+aiosqlite:///")[2]
+        if file and not Path(file).parent.is_dir():
+            raise SettingsError(f"--database: there is no folder {Path(file).parent}")
+        return url
     folder = Path.home() / _FOLDER
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
