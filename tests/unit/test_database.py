@@ -12,6 +12,7 @@ from ledger.database import database_url, open_engine
 from ledger.serving import tables as api
 from ledger.store import LedgerStore
 from ledger.upgrade import DatabaseTooNew, version_table
+from orchestra.transport import shared_nonces
 from orchestra.validation import store as validation_store
 from orchestra.validation.store import ValidationStore
 from tests.builders import entry
@@ -21,6 +22,7 @@ STORES = [
     (ledger_store.metadata, ledger_store.MIGRATIONS),
     (validation_store.metadata, validation_store.MIGRATIONS),
     (api.metadata, api.MIGRATIONS),
+    (shared_nonces.metadata, shared_nonces.MIGRATIONS),
 ]
 each_store = pytest.mark.parametrize(("metadata", "migrations"), STORES, ids=[name for _, name in STORES])
 
