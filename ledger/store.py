@@ -22,6 +22,8 @@ from ledger.view import LedgerView
 
 MAX_ENTRY_BYTES = 256 << 10
 
+MIGRATIONS = "ledger.migrations.changes"
+
 metadata = MetaData()
 changes = Table(
     "ledger_changes",
@@ -53,7 +55,7 @@ class LedgerStore:
     @classmethod
     async def open(cls, url: str) -> Self:
         """Connect and create what is missing. `url` is SQLAlchemy's: `sqlite+aiosqlite:///PATH` or PostgreSQL's."""
-        return cls(await open_engine(url, metadata))
+        return cls(await open_engine(url, metadata, migrations=MIGRATIONS))
 
     async def close(self) -> None:
         await self._engine.dispose()

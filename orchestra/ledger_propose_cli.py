@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestra import flags
-from orchestra.ledger_cli import one_line_errors, read_entries, safe
+from orchestra.ledger_cli import read_entries, safe
+from orchestra.one_line import one_line_errors
 
 if TYPE_CHECKING:
     from ledger.entry import SubnetEntry

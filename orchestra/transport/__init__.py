@@ -30,6 +30,7 @@ from orchestra.transport.policy import AllowedCallers, AnyCaller, CallerPolicy, 
 from orchestra.transport.problems import PROBLEMS, Problem, Refused, refused_body
 from orchestra.transport.receive import SignedCall, SignedRequests
 from orchestra.transport.serve import Address, ServeError, run, serve, serving
+from orchestra.transport.shared_nonces import SharedNonceStore
 from orchestra.transport.wire import WireLimits
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "Refused",
     "ResponseTooLarge",
     "ServeError",
+    "SharedNonceStore",
     "SignedCall",
     "SignedClient",
     "SignedRequests",
