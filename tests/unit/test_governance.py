@@ -560,6 +560,16 @@ def test_somebody_elses_proof_is_checked_and_kept() -> None:
     assert {net.names[each.to] for each in found.sends} == {"v0", "v1", "v2"}
 
 
+def test_a_batch_of_a_decided_window_comes_too_late() -> None:
+    net = network()
+    kept: list[Batch] = []
+    net.on_delivery = lambda _to, _sender, message: kept.append(message) if isinstance(message, Batch) else None
+    net.propose("miner-a", schema(net, "miner-a"), is_true=True)
+    net.step(2 * RULES.window)
+    late = net.nodes["v0"].governor.on_message(kept[0], kept[0].header.leader)
+    assert late == Effects(refused="that window is decided")
+
+
 def test_a_block_that_was_seen_before_changes_nothing() -> None:
     net = network()
     governor = net.nodes["v0"].governor
