@@ -145,7 +145,6 @@ class Governor:
         self._out.append(self.book.frontier.size, changes)
         self.book = after
         self._progress.is_sure = True  # two thirds of the stake build on what this node had
-        self._catchup.target = None
         self._cases.forget(after, self._chain.last)
         return True
 

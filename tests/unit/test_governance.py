@@ -12,6 +12,7 @@ import pytest
 from bittensor.keyfiles import Keypair
 
 from ledger.applying import base_of
+from ledger.canonical import canonical, parse_strict
 from ledger.changes import BatchHeader, Bond, Change
 from ledger.governance.book import Book, settle
 from ledger.governance.chain import Block, envelope
@@ -27,6 +28,9 @@ from ledger.statements import (
     Equivocation,
     Finals,
     FinalsRequest,
+    Message,
+    message_kind,
+    read_message,
     sign_final,
     sign_seal,
     sign_verdict,
@@ -212,6 +216,31 @@ def test_real_signatures_come_to_the_same() -> None:
     net.step(2 * RULES.window)
     assert outcomes(net) == [("miner-a", "accepted")]
     agree(net)
+
+
+def test_messages_that_travel_as_json_come_to_the_same() -> None:
+    net = network()
+    deliver, kinds = net.post, set[str]()
+
+    def through_json(sender: str, to: str, message: Message) -> None:
+        kind = message_kind(message)
+        kinds.add(kind)
+        wire = canonical(message.model_dump(mode="json"))
+        again = read_message(kind, parse_strict(wire, max_bytes=4 << 20))
+        assert again == message
+        deliver(sender, to, again)
+
+    net.post = through_json
+    log = list(net.nodes["v0"].log)
+    net.propose("miner-a", schema(net, "miner-a"), is_true=True)
+    net.step(2 * RULES.window)
+    newcomer(net, log)
+    net.step(2 * RULES.window)
+    assert outcomes(net) == [("miner-a", "accepted")]
+    agree(net)
+    assert kinds >= {"proposal", "ballot", "batch", "finals_request", "finals"}
+    with pytest.raises(ValueError, match="unknown kind"):
+        read_message("vote", {})
 
 
 # Wrong batches
@@ -558,6 +587,16 @@ def test_somebody_elses_proof_is_checked_and_kept() -> None:
     seen.on_message(Finals(finals=(first,)), net.addresses["v1"])
     found = seen.on_message(Finals(finals=(second,)), net.addresses["v1"])
     assert {net.names[each.to] for each in found.sends} == {"v0", "v1", "v2"}
+
+
+def test_a_batch_of_a_decided_window_comes_too_late() -> None:
+    net = network()
+    kept: list[Batch] = []
+    net.on_delivery = lambda _to, _sender, message: kept.append(message) if isinstance(message, Batch) else None
+    net.propose("miner-a", schema(net, "miner-a"), is_true=True)
+    net.step(2 * RULES.window)
+    late = net.nodes["v0"].governor.on_message(kept[0], kept[0].header.leader)
+    assert late == Effects(refused="that window is decided")
 
 
 def test_a_block_that_was_seen_before_changes_nothing() -> None:
