@@ -84,6 +84,7 @@ async def neuron_walk(chain: Chain, fake: FakeSubstrate) -> None:
     await chain.balance_rao(ALICE)
     await chain.registration_cost_rao(NETUID)
     await chain.subnets_of(ALICE)
+    await chain.owners(block=1)
     for mechid in (0, 1):
         await chain.weights(NETUID, mechid)
         fake.accept()

@@ -79,8 +79,8 @@ PINNED = MOVED_KEY.model_copy(update={"consents": (FIXED,)})
     [
         (
             SCHEMA,
-            "0x72fcfbd573687c505d81054e385f3cb2c4327a5b2e3406c1768cee087eaf1fff",
-            "0xb1c5d06097051cc565995c715b344ea03aba5885567cc038b1644edf3ff1f9d9",
+            "0x133425110365050d63c35682a5ae6b9fbba81583b66c9f050ca949d23ed9f4e8",
+            "0x63736085e614e12d2245b1a5548469c478e0c4909930b02e98e9e757260ba12b",
         ),
         (
             DEAD,

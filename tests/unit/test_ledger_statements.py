@@ -77,7 +77,7 @@ def test_payloads_are_pinned() -> None:
     )
     assert header_digest(one) == "0xfff2da3ef51e575d5be583f51615ebb00f177c098165d567a564bbb4cb3a3c3a"
     fixed = [each.model_copy(update={"signature": "0x" + "ab" * 64}) for each in certificate().verdicts]
-    assert certificate(verdicts=fixed).digest == "0xd8a338628ff59cc8e59851bc6ff0c39140f40e9183fac7cc5ac89224dd785305"
+    assert certificate(verdicts=fixed).digest == "0xa670fdf0fb6dbd9b32cdac613ab9a7a8b7075e2361bc883168d295b07b5af613"
 
 
 @pytest.mark.parametrize(
