@@ -146,13 +146,22 @@ class Neuron:
             return False
         async with self.following:
             if self.council is not None:
-                return await self.council.on_block()
+                return await self._sit(self.council)
             if self.settings.governed:
                 trouble = await follow_council(self, self.watch.sight)
             else:
                 trouble = await follow_ledger(self, self.settings.ledger_committer, self.watch.sight)
         self.notes.trouble("ledger", trouble, over="the Ledger follows again")
         return not trouble
+
+    async def _sit(self, council: Council) -> bool:
+        """What the council says of the new blocks; where the chain cannot be read the same ones come again."""
+        try:
+            is_there, trouble = await council.on_block(), ""
+        except ChainError as error:
+            is_there, trouble = False, f"the council waits for the chain: {error}"
+        self.notes.trouble("council", trouble, over="the council goes on")
+        return is_there
 
     def validators(self) -> list[Peer]:
         """Every other validator that serves."""
