@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ledger.canonical import digest
+from ledger.canonical import StrictJSONError, digest, parse_strict
+from ledger.changes import MAX_ENTRY_BYTES
 from ledger.entry import Operation, SubnetEntry
 from ledger.proposals import SCHEMA_PARTS, Deprecation, MetricsUpdate, NewSubnet, OwnerChange, Proposal, SchemaUpdate
 from ledger.schemas import SchemaRefused, compile_schema
@@ -52,14 +53,23 @@ def apply(entry: SubnetEntry | None, proposal: Proposal, *, block: int) -> Subne
     if isinstance(proposal, NewSubnet):
         if entry is not None and not _comes_back(entry, proposal):
             raise CannotApply(f"there is an entry {entry.id} already")
-        return proposal.body
+        return _storable(proposal.body)
     if base_of(entry, proposal) != proposal.base:
         raise CannotApply("the entry does not say any more what this proposal replaces")
     old = _entry(entry, proposal.entry)
     new = _changed(old, proposal, block)
     if new == old:
         raise CannotApply("the entry says that already")
-    return new
+    return _storable(new)
+
+
+def _storable(entry: SubnetEntry) -> SubnetEntry:
+    """An entry that every node can write down and read back: what grew too large or too deep would end them all."""
+    try:
+        parse_strict(entry.canonical(), max_bytes=MAX_ENTRY_BYTES)
+    except StrictJSONError as error:
+        raise CannotApply(f"{entry.id} would be no change that a log holds: {error.detail}") from None
+    return entry
 
 
 def _comes_back(entry: SubnetEntry, proposal: NewSubnet) -> bool:

@@ -24,6 +24,8 @@ BlockNumber = Annotated[int, Field(ge=0, lt=2**53)]
 
 MAX_CERTIFICATES = 64
 MAX_VALIDATORS = 256
+MAX_ENTRY_BYTES = 256 << 10
+"""Of one change in the log, as canonical JSON."""
 
 ProposalKind: TypeAlias = Literal["new_subnet", "schema_update", "deprecation", "metrics_update", "owner_change"]
 

@@ -16,11 +16,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ledger.canonical import parse_strict
-from ledger.changes import Change, change_body, change_leaf, entry_of, kind_of, read_change
+from ledger.changes import MAX_ENTRY_BYTES, Change, change_body, change_leaf, entry_of, kind_of, read_change
 from ledger.database import open_engine, reading
 from ledger.view import LedgerView
-
-MAX_ENTRY_BYTES = 256 << 10
 
 MIGRATIONS = "ledger.migrations.changes"
 

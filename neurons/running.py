@@ -146,7 +146,7 @@ class Neuron:
         if self.watch.sight is None:
             return False
         if self.council is not None:
-            return await self.council.on_block()
+            return await self._sit(self.council)
         sight = self.watch.sight
         trouble = await self.following(lambda: self._follow(sight))
         self.notes.trouble("ledger", trouble, over="the Ledger follows again")
@@ -157,6 +157,15 @@ class Neuron:
         if self.settings.governed:
             return await follow_council(self, sight)
         return await follow_ledger(self, self.settings.ledger_committer, sight)
+
+    async def _sit(self, council: Council) -> bool:
+        """What the council says of the new blocks; where the chain cannot be read the same ones come again."""
+        try:
+            is_there, trouble = await council.on_block(), ""
+        except ChainError as error:
+            is_there, trouble = False, f"the council waits for the chain: {error}"
+        self.notes.trouble("council", trouble, over="the council goes on")
+        return is_there
 
     def validators(self) -> list[Peer]:
         """Every other validator that serves."""

@@ -166,13 +166,7 @@ class LedgerNode:
             if self.at(checkpoint.version) is None:
                 raise LedgerRefused(f"a checkpoint at {checkpoint.size} changes says otherwise than this node's log")
             return self._view
-        added: list[Change] = []
-        while ours + len(added) < checkpoint.size:
-            leaves = (await source.changes_since(ours + len(added))).leaves
-            if not leaves:
-                raise LedgerRefused(f"the source has no more than {ours + len(added)} changes")
-            added += [leaf.body for leaf in leaves]
-        added = added[: checkpoint.size - ours]
+        added = await leaves_between(source, ours, checkpoint.size)
         if LedgerView((*self._log, *added)).version != checkpoint.version:
             raise LedgerRefused("the changes do not lead to the checkpoint that validators signed")
         return await self.commit(added, block=block)
@@ -196,6 +190,22 @@ class LedgerNode:
                 self._earlier[self._view.version] = self._view
         self._log = log
         self._view = LedgerView(log)
+
+
+async def leaves_between(source: LedgerSource, since: int, upto: int) -> list[Change]:
+    """Leaves `since` to `upto` from somebody who is not believed: nothing about them is checked, but that they come in
+    full messages, so that nobody holds up who asks.
+
+    Raises:
+        LedgerRefused: it does not have them all.
+    """
+    found: list[Change] = []
+    while (have := since + len(found)) < upto:
+        leaves = (await source.changes_since(have)).leaves
+        if len(leaves) < min(upto - have, MAX_CHANGES_PER_MESSAGE):
+            raise LedgerRefused(f"the source has no more than {have + len(leaves)} changes")
+        found += [leaf.body for leaf in leaves]
+    return found[: upto - since]
 
 
 def changes_payload(since: int, version: str) -> bytes:

@@ -2,15 +2,19 @@
 
 In this order, because a restart may come anywhere: changes are in the log before the state that knows of them is kept,
 and the state is kept before a vote, a signature or a probe that follows from it leaves. One thing goes into the machine
-at a time; what is sent and probed runs beside it, and losing any of it costs time and nothing else.
+at a time, and what follows is carried out whole, also when whoever brought it has gone away; where that fails the node
+ends, because its memory is ahead of its disk. What is sent and probed runs beside it: losing any of it costs time and
+nothing else, and no peer and no proposal can hold up or end the rest.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from ledger.changes import Change
@@ -22,12 +26,13 @@ from ledger.governance.judging import Seen
 from ledger.governance.machine import Governor
 from ledger.governance.rules import Rules
 from ledger.statements import Message
+from ledger.store import LedgerConflict
 from ledger.types import Signer, Verify
 from orchestra.anchoring import ChainSlot
 from orchestra.chain.errors import ChainRejected
 from orchestra.chain.types import BlockRef, Metagraph
 from orchestra.governing.store import GovernorStore
-from orchestra.ledger_node import LedgerNode
+from orchestra.ledger_node import LedgerNode, LedgerRefused, leaves_between
 from orchestra.peers import Peer, PeerFailed
 
 logger = logging.getLogger(__name__)
@@ -36,7 +41,11 @@ MOST_BEHIND = 200
 """Blocks that are read after a pause; nodes forget the state of older ones."""
 
 MOST_SENDS = 16
+MOST_WAITING = 16
+"""Messages that wait for one peer; further ones are lost, and what matters is sent again."""
+
 MOST_PROBES = 2
+STARTING = "not ready: this node starts or stops"
 
 Judge = Callable[[Probe], Awaitable[tuple[Seen, Metrics | None]]]
 """Tries what a proposal says against the live subnet. It never raises for what a subnet does."""
@@ -69,7 +78,11 @@ class Council:
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _sending: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_SENDS))
     _probing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_PROBES))
+    _waiting: Counter[str] = field(default_factory=Counter[str])
+    _lanes: dict[str, asyncio.Lock] = field(default_factory=dict[str, asyncio.Lock])
+    _probed: set[str] = field(default_factory=set[str])
     _fetching: bool = False
+    _diverged: bool = False
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @classmethod
@@ -104,13 +117,18 @@ class Council:
                 self._group = None
 
     async def on_block(self) -> bool:
-        """Take in every finalised block since the last one; is this node where the others are?
+        """Take in every finalised block since the last one; is this node where the others are? Never outside `run`.
 
         Raises:
             orchestra.chain.ChainError: the chain cannot be read; the same blocks come again.
         """
+        if self._group is None:
+            return False
         async with self._reading:
             await self._read_on()
+        if self.governor.has_diverged and not self._diverged:
+            logger.error("the validators agree on a Ledger that this node's is no beginning of: start from a copy")
+        self._diverged = self.governor.has_diverged
         return self.governor.is_sure
 
     async def _read_on(self) -> None:
@@ -122,15 +140,30 @@ class Council:
             except ChainRejected as error:
                 logger.warning("block %d cannot be read any more (%s)", number, error.code)
                 continue
-            async with self._lock:
-                await self._carry_out(self.governor.on_block(block))
+            await self._step(partial(self.governor.on_block, block))
 
     async def on_message(self, message: Message, sender: str) -> str:
         """A message that the transport has authenticated; returns why it was refused, nothing when it was taken."""
+        return (await self._step(partial(self._heard, message, sender))).refused
+
+    def _heard(self, message: Message, sender: str) -> Effects:
+        try:
+            return self.governor.on_message(message, sender)
+        except Exception:  # the one place where a hostile message could otherwise end the validator
+            logger.exception("a %s of %s could not be read", type(message).__name__, sender)
+            return Effects(refused="this cannot be read")
+
+    async def _step(self, take: Callable[[], Effects]) -> Effects:
+        """One thing for the machine and all that follows from it, to its end."""
+        if self._group is None:
+            return Effects(refused=STARTING)
+        return await asyncio.shield(self._group.create_task(self._stepped(take)))
+
+    async def _stepped(self, take: Callable[[], Effects]) -> Effects:
         async with self._lock:
-            effects = self.governor.on_message(message, sender)
+            effects = await asyncio.to_thread(take)  # a batch is hundreds of signatures
             await self._carry_out(effects)
-            return effects.refused
+            return effects
 
     async def _read(self, number: int) -> Block:
         graph = await self.chain.metagraph(self.netuid, block=number)
@@ -146,21 +179,36 @@ class Council:
         if effects.changes:
             await self._append(effects.onto, effects.changes)
         if effects.persist:
-            await self.store.keep(self.governor.dump())
+            await self.store.keep(await asyncio.to_thread(self.governor.dump))
         self._show_vote()
         for proof in effects.accused:
             logger.warning("%s signed two things where it may sign one: %s", proof.culprit, proof.model_dump_json())
+        if self._group is not None:
+            self._beside(self._group, effects)
+
+    def _beside(self, group: asyncio.TaskGroup, effects: Effects) -> None:
         for send in effects.sends:
-            self._beside(self._send(send))
+            if self._waiting[send.to] < MOST_WAITING:
+                self._waiting[send.to] += 1
+                group.create_task(self._send(send))
         for probe in effects.probes:
-            self._beside(self._probe(probe))
+            if probe.sent.digest not in self._probed:
+                self._probed.add(probe.sent.digest)
+                group.create_task(self._probe(probe))
         if effects.fetch is not None and not self._fetching:
             self._fetching = True
-            self._beside(self._fetch(effects.fetch))
+            group.create_task(self._fetch(effects.fetch))
 
     async def _append(self, onto: int, changes: tuple[Change, ...]) -> None:
-        """Append a final batch; what a stop before the state was kept has appended already is left as it is."""
-        fresh = changes[self.ledger.view.size - onto :]
+        """Append a final batch; what a stop before the state was kept has appended already is left as it is.
+
+        Raises:
+            ledger.store.LedgerConflict: the log is not the one that was governed.
+        """
+        size = self.ledger.view.size
+        if not onto <= size <= onto + len(changes):
+            raise LedgerConflict(f"the log holds {size} changes, what is final goes onto {onto}")
+        fresh = changes[size - onto :]
         if fresh:
             view = await self.ledger.commit(fresh, block=self.governor.last_block)
             logger.info("the Ledger is now %s", view.version)
@@ -170,32 +218,45 @@ class Council:
         vote = self.governor.vote
         self.slot.vote = f"{vote.window}:{vote.batch}" if vote else ""
 
-    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
-        if self._group is None:
-            work.close()
-        else:
-            self._group.create_task(work)
-
     async def _send(self, send: Send) -> None:
-        peer = self.peer(send.to)
+        """One message at a time for each peer, so that one that hangs takes one place of all."""
+        try:
+            async with self._lanes.setdefault(send.to, asyncio.Lock()), self._sending:
+                await self._send_now(send)
+        finally:
+            self._waiting[send.to] -= 1
+            if not self._waiting[send.to]:
+                del self._waiting[send.to], self._lanes[send.to]
+
+    async def _send_now(self, send: Send) -> None:
+        peer, kind = self.peer(send.to), type(send.message).__name__
         if peer is None:
             return
-        async with self._sending:
-            try:
-                refused = await peer.governance(send.message)
-            except PeerFailed as error:
-                logger.debug("%s to %s: %s", type(send.message).__name__, send.to, error)
-                return
-        if refused:
-            logger.debug("%s to %s was refused: %s", type(send.message).__name__, send.to, refused)
+        try:
+            refused = await peer.governance(send.message)
+        except PeerFailed as error:
+            logger.debug("%s to %s: %s", kind, send.to, error)
+        else:
+            logger.debug("%s to %s: %s", kind, send.to, refused or "taken")
 
     async def _probe(self, probe: Probe) -> None:
-        async with self._probing:
-            seen, measured = await self.judge(probe)
+        """One probe at a time of each proposal, however often it is asked for."""
+        digest = probe.sent.digest
+        try:
+            async with self._probing:
+                seen, measured = await self._judged(probe)
+        finally:
+            self._probed.discard(digest)
         about = f"{probe.sent.about} of {probe.sent.proposal.entry}/{probe.sent.operation}"
         logger.info("probed the proposed %s: %s", about, seen)
-        async with self._lock:
-            await self._carry_out(self.governor.on_report(probe.sent.digest, seen, measured))
+        await self._step(partial(self.governor.on_report, digest, seen, measured))
+
+    async def _judged(self, probe: Probe) -> tuple[Seen, Metrics | None]:
+        try:
+            return await self.judge(probe)
+        except Exception:  # the one place where a hostile proposal could otherwise end the validator
+            logger.exception("judging the proposal %s failed; it says nothing of it", probe.sent.digest)
+            return "unable", None
 
     async def _fetch(self, fetch: Fetch) -> None:
         """Get the leaves that this node missed, from the first who has them all."""
@@ -205,23 +266,15 @@ class Council:
                 changes = await self._leaves(peer, fetch) if peer else None
                 if changes is None:
                     continue
-                async with self._lock:
-                    effects = self.governor.on_log(changes)
-                    await self._carry_out(effects)
+                effects = await self._step(partial(self.governor.on_log, changes))
                 if not effects.refused:
                     return
         finally:
             self._fetching = False
 
-    async def _leaves(self, peer: Peer, fetch: Fetch) -> tuple[Change, ...] | None:
-        upto, found = int(fetch.version.partition(":")[0]), list[Change]()
-        while fetch.since + len(found) < upto:
-            try:
-                message = await peer.changes_since(fetch.since + len(found))
-            except PeerFailed as error:
-                logger.debug("no leaves from %s: %s", peer.hotkey, error)
-                return None
-            if not message.leaves:
-                return None
-            found += [leaf.body for leaf in message.leaves]
-        return tuple(found[: upto - fetch.since])
+    async def _leaves(self, peer: Peer, fetch: Fetch) -> list[Change] | None:
+        try:
+            return await leaves_between(peer, fetch.since, int(fetch.version.partition(":")[0]))
+        except (PeerFailed, LedgerRefused) as error:
+            logger.debug("no leaves from %s: %s", peer.hotkey, error)
+            return None

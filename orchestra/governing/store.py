@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from types import TracebackType
 from typing import Any, Self
@@ -46,6 +47,7 @@ class GovernorStore:
 
     async def keep(self, state: dict[str, Any]) -> None:
         """Replace what is kept, durably when this returns."""
+        text = await asyncio.to_thread(json.dumps, state)
         async with self._engine.begin() as connection:
             await connection.execute(delete(governor))
-            await connection.execute(insert(governor), [{"id": 1, "state": json.dumps(state)}])
+            await connection.execute(insert(governor), [{"id": 1, "state": text}])
