@@ -16,9 +16,8 @@ from ledger.changes import StakeOf
 from ledger.governance.committee import leader
 from ledger.governance.rules import Rules
 
-_ENVELOPE = re.compile(
-    r"o1\|([0-9]{1,15}):(0x[0-9a-f]{64})\|(?:([0-9]{1,15}):(0x[0-9a-f]{64}))?",
-)
+_ENVELOPE = re.compile(r"o1\|(0|[1-9][0-9]{0,14}):(0x[0-9a-f]{64})\|([ -~]{0,128})")
+_VOTE = re.compile(r"(0|[1-9][0-9]{0,14}):(0x[0-9a-f]{64})")
 
 
 class Vote(NamedTuple):
@@ -26,6 +25,11 @@ class Vote(NamedTuple):
 
     window: int
     batch: str
+
+    @property
+    def text(self) -> str:
+        """The third part of an envelope."""
+        return f"{self.window}:{self.batch}"
 
 
 class Root(NamedTuple):
@@ -38,16 +42,16 @@ class Root(NamedTuple):
 
 def envelope(size: int, root: str, vote: Vote | None = None) -> str:
     """What a neuron commits on chain: its own log, and, until the window's votes are read, its vote."""
-    return f"o1|{size}:{root}|" + (f"{vote.window}:{vote.batch}" if vote else "")
+    return f"o1|{size}:{root}|{vote.text if vote else ''}"
 
 
 def parse_envelope(hotkey: str, text: str) -> tuple[Root, Vote | None] | None:
-    """An envelope's parts; None for what is not one."""
+    """An envelope's root and its vote; None for what is no envelope, no vote where the third part is something else."""
     found = _ENVELOPE.fullmatch(text)
     if found is None:
         return None
-    size, root, window, batch = found.groups()
-    return Root(hotkey, int(size), root), Vote(int(window), batch) if batch else None
+    vote = _VOTE.fullmatch(found[3])
+    return Root(hotkey, int(found[1]), found[2]), Vote(int(vote[1]), vote[2]) if vote else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,7 +153,9 @@ def test_envelopes_read_back_and_nothing_else_is_one() -> None:
     vote = Vote(12, B)
     assert parse_envelope("hot", envelope(3, A, vote)) == (Root("hot", 3, A), vote)
     assert parse_envelope("hot", envelope(3, A)) == (Root("hot", 3, A), None)
-    for text in ("", "o1|3:0xaa|", envelope(3, A) + "x", f"o2|3:{A}|", f"o1|3:{A}|{B}", f"o1|-3:{A}|"):
+    for third in ("something else", B, f"01:{B}", f"12:{B} "):
+        assert parse_envelope("hot", f"o1|3:{A}|{third}") == (Root("hot", 3, A), None)
+    for text in ("", "o1|3:0xaa|", envelope(3, A) + "\n", f"o2|3:{A}|", f"o1|-3:{A}|", f"o1|03:{A}|"):
         assert parse_envelope("hot", text) is None
 
 
