@@ -65,6 +65,7 @@ async def serving_ledger(
     *,
     attachments: Callable[[], Attachments] = lambda: NOTHING_ATTACHED,
     tao_usd: Decimal | None = None,
+    behind_proxy: bool = False,
     marker: Marker | None = None,
     webhook_timeout_s: float = 10.0,
 ) -> AsyncGenerator[LedgerService]:
@@ -83,7 +84,7 @@ async def serving_ledger(
         stack.push_async_callback(writer.close)
         meter = await stack.enter_async_context(Meter(writer))
         reader, listeners = EditionReader(ledger, attachments), WebhookStore(engine)
-        services = Services(lambda: reader.edition, Accounts(engine), meter, listeners, sender, tao_usd)
+        services = Services(lambda: reader.edition, Accounts(engine), meter, listeners, sender, tao_usd, behind_proxy)
         webhooks = Webhooks(listeners, sender, timeout_s=webhook_timeout_s)
         service = LedgerService(create_app(services), services, reader, webhooks)
         await service.refresh()

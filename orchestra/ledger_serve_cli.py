@@ -57,6 +57,9 @@ def serve_command(
     webhook_timeout: Annotated[
         float, typer.Option("--webhook-timeout", min=0.1, max=60, help="Seconds that a webhook may take to answer.")
     ] = 10.0,
+    behind_proxy: Annotated[
+        bool, typer.Option("--behind-proxy", help="Take callers' addresses from the proxy's X-Forwarded-For.")
+    ] = False,
     local_webhooks: Annotated[
         bool, typer.Option("--local-webhooks", help="Let webhooks go to this machine, for trying them out.")
     ] = False,
@@ -115,6 +118,7 @@ class _Serving:
     ip: str
     port: int
     tao_usd: Decimal
+    behind_proxy: bool
     local_webhooks: bool
     webhook_timeout_s: float
 
@@ -132,6 +136,7 @@ async def _serve(asked: _Serving) -> None:
             asked.url,
             WebhookSender(client),
             tao_usd=asked.tao_usd,
+            behind_proxy=asked.behind_proxy,
             marker=transaction_marker(),
             webhook_timeout_s=asked.webhook_timeout_s,
         ) as service,
