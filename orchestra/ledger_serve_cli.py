@@ -68,9 +68,17 @@ def serve_command(
     from orchestra.settings import read_rate
 
     with one_line_errors():
-        _run(
-            _serve(_Serving(_url(database), ledger_seed, ip, port, read_rate(tao_usd), local_webhooks, webhook_timeout))
+        asked = _Serving(
+            url=_url(database),
+            seed=ledger_seed,
+            ip=ip,
+            port=port,
+            tao_usd=read_rate(tao_usd),
+            behind_proxy=behind_proxy,
+            local_webhooks=local_webhooks,
+            webhook_timeout_s=webhook_timeout,
         )
+        _run(_serve(asked))
 
 
 @keys.command("new", epilog='Example: orchestra ledger keys new "Ada" --tier developer')
