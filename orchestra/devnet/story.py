@@ -29,7 +29,7 @@ from ledger.snapshot import read_note
 from ledger.store import LedgerStore
 from orchestra.chain import Chain, ChainError
 from orchestra.client import Answer, Client, OrchestraError
-from orchestra.devnet.network import MINERS, NETUID, VALIDATORS, Layout, LocalNetwork, NeuronSpec
+from orchestra.devnet.network import MINERS, NETUID, Layout, LocalNetwork, NeuronSpec
 from orchestra.devnet.processes import ProcessFailed
 from orchestra.devnet.subscriber import Subscriber, subscribed
 from orchestra.governing.drafts import Draft, DraftStore
@@ -37,7 +37,9 @@ from orchestra.transport import OutboundClient, run
 
 T = TypeVar("T")
 
-COUNCIL = (*VALIDATORS, NeuronSpec("validator-3", "validator", "member", "127.0.0.13"))
+COUNCIL = tuple(
+    NeuronSpec(f"validator-{number}", "validator", "of the council", f"127.0.0.1{number}") for number in (1, 2, 3)
+)
 FINDER, COPIER = MINERS[:2]
 NEWCOMER = "chutes"
 CHANGING = "desearch"

@@ -1,4 +1,4 @@
-"""A paying outsider of the local network: a Ledger API over a validator's log, and a webhook that is told of changes."""
+"""A paying outsider of the local network: a Ledger API over a validator's log, and a webhook told of changes."""
 
 from __future__ import annotations
 
