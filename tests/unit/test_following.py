@@ -135,7 +135,7 @@ async def _back_to(world: Follower, size: int) -> None:
     from sqlalchemy import text
 
     async with world.ledger._store._engine.begin() as connection:
-        await connection.execute(text(f"DELETE FROM ledger_changes WHERE idx >= {size}"))  # noqa: S608
+        await connection.execute(text(f"DELETE FROM ledger_changes WHERE idx >= {size}"))
 
 
 @pytest.mark.parametrize(
