@@ -130,6 +130,13 @@ def _reads_as_unsafe_integer(value: float) -> bool:
     return MAX_SAFE_INTEGER < abs(value) < 1e21
 
 
+def is_exact(value: float) -> bool:
+    """Can JSON that is hashed carry this number? Not beyond 2^53 where it is whole, and nothing infinite."""
+    if isinstance(value, int):
+        return abs(value) <= MAX_SAFE_INTEGER
+    return math.isfinite(value) and not _reads_as_unsafe_integer(value)
+
+
 def _constant(name: str) -> NoReturn:
     raise StrictJSONError("bad_number", f"{name} is not JSON")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import Field, model_validator
 
 from ledger.canonical import HASH_PATTERN, canonical, leaf_hash
 from ledger.entry import Model, Slug, SubnetEntry
@@ -88,11 +88,7 @@ class BatchHeader(Model):
 Kind: TypeAlias = Literal["entry", "bond", "batch"]
 Change: TypeAlias = SubnetEntry | Bond | BatchHeader
 
-_MODELS: dict[Kind, TypeAdapter[Change]] = {
-    "entry": TypeAdapter(SubnetEntry),
-    "bond": TypeAdapter(Bond),
-    "batch": TypeAdapter(BatchHeader),
-}
+_MODELS: dict[Kind, type[Change]] = {"entry": SubnetEntry, "bond": Bond, "batch": BatchHeader}
 
 
 def kind_of(change: Change) -> Kind:
@@ -126,4 +122,4 @@ def read_change(kind: str, body: Any) -> Change:
     """
     if kind not in _MODELS:
         raise ValueError(f"a log leaf of unknown kind {kind[:16]!r}: this version is too old for the log")
-    return _MODELS[kind].validate_python(body)
+    return _MODELS[kind].model_validate(body)

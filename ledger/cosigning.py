@@ -15,7 +15,15 @@ from typing import Any, Self
 from sqlalchemy import BigInteger, Column, MetaData, String, Table, Text, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from ledger.checkpoint import Checkpoint, cosign, holds, parse_checkpoint, signed_at, write_checkpoint
+from ledger.checkpoint import (
+    MAX_CLOCK_SKEW_MS,
+    Checkpoint,
+    cosign,
+    holds,
+    parse_checkpoint,
+    signed_at,
+    write_checkpoint,
+)
 from ledger.database import open_engine, reading
 from ledger.log import MerkleLog
 from ledger.signed_note import MAX_SIGNATURES, NoteSignature
@@ -89,20 +97,23 @@ class CheckpointStore:
         checkpoint = Checkpoint(origin, log.size, log.root())
         async with self._engine.begin() as connection:
             await _record(connection, checkpoint, log, signer.ss58_address)
-        note = await self._merge(checkpoint, [cosign(checkpoint, signer, time_ms=now_ms)], lambda kept: True)
+        line = cosign(checkpoint, signer, time_ms=now_ms)
+        note = await self._merge(checkpoint, [line], lambda kept: True, instead_of=signer.ss58_address)
         assert note is not None
         return note
 
-    async def countersign(self, note: bytes, *, allowed: Container[str], verify: Verify) -> bytes | None:
+    async def countersign(self, note: bytes, *, allowed: Container[str], verify: Verify, now_ms: int) -> bytes | None:
         """Take over what others signed under the checkpoint that is kept here, and return what is kept then.
 
-        Only true signatures of `allowed` hotkeys are taken, and none for another checkpoint.
+        Only true signatures of `allowed` hotkeys are taken, none for another checkpoint, and none from the future,
+        which would count for nobody and stand in the way of the next.
 
         Raises:
             ledger.signed_note.NoteRefused: not a checkpoint.
         """
         checkpoint, parsed = parse_checkpoint(note)
-        true = [each for each in parsed.signatures if each.name in allowed and holds(each, parsed.text, verify)]
+        due = [each for each in parsed.signatures if signed_at(each) <= now_ms + MAX_CLOCK_SKEW_MS]
+        true = [each for each in due if each.name in allowed and holds(each, parsed.text, verify)]
         if not true:
             return await self.note(checkpoint.origin)
         return await self._merge(checkpoint, true, lambda kept: kept == checkpoint)
@@ -117,15 +128,19 @@ class CheckpointStore:
         checkpoint: Checkpoint,
         signatures: Iterable[NoteSignature],
         may_replace: Callable[[Checkpoint | None], bool],
+        instead_of: str = "",
     ) -> bytes | None:
-        """Keep this checkpoint with these signatures and those already under it, or leave what is kept."""
+        """Keep this checkpoint with these signatures and those already under it (but for those of the hotkey
+        `instead_of`), or leave what is kept.
+        """
         async with self._engine.begin() as connection:
             kept = await _note(connection, checkpoint.origin)
             before, parsed = (None, None) if kept is None else parse_checkpoint(kept)
             if not may_replace(before):
                 return kept
             under = parsed.signatures if parsed and before == checkpoint else ()
-            note = write_checkpoint(checkpoint, _newest([*under, *signatures]))
+            others = [line for line in under if line.name != instead_of]
+            note = write_checkpoint(checkpoint, _newest([*others, *signatures]))
             row = {"origin": checkpoint.origin, "size": checkpoint.size, "note": note.decode()}
             await _put(connection, newest, {"origin": checkpoint.origin}, row, exists=kept is not None)
             return note

@@ -1,17 +1,29 @@
 """How every table of ours is reached: SQLAlchemy Core, SQLite by default, PostgreSQL by URL.
 
 SQLite gets what a server would: WAL, full sync (what was acknowledged survives a kill), a patient lock, and
-transactions that take the write lock at once instead of failing half-way. Readers say that they only read.
+transactions that take the write lock at once instead of failing half-way. Readers say that they only read. Opening a
+database also upgrades it (`ledger.upgrade`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import MetaData, event
+from sqlalchemy import Engine, MetaData, Table, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from ledger.upgrade import upgrader
+
+_DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "postgres": "postgresql+asyncpg",
+    "postgresql": "postgresql+asyncpg",
+}
 
 
 def sqlite_url(path: Path) -> str:
@@ -19,20 +31,41 @@ def sqlite_url(path: Path) -> str:
     return f"sqlite+aiosqlite:///{path}"
 
 
+def database_url(text: str) -> str:
+    """A URL as people write it (`postgresql://user@host/name`, `sqlite:///file`) with the driver that we use.
+
+    Raises:
+        ValueError: not such a URL; the message shows no password.
+    """
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise ValueError("not a database URL: write sqlite:///FILE or postgresql://USER@HOST/NAME") from None
+    driver = _DRIVERS.get(url.drivername, url.drivername)
+    if driver not in _DRIVERS.values():
+        raise ValueError(f"no database of ours: {url.drivername[:40]!r}; use sqlite or postgresql")
+    return url.set(drivername=driver).render_as_string(hide_password=False)
+
+
 Marker = Callable[[bool], None]
 """Told True when a write transaction begins and False when it has ended: how a test knows where a kill landed."""
 
 
-async def open_engine(url: str, metadata: MetaData, *, marker: Marker | None = None) -> AsyncEngine:
-    """Connect and create the tables that are missing. The caller owns the engine and calls `dispose`."""
+async def open_engine(
+    url: str, metadata: MetaData, *, migrations: str | None = None, marker: Marker | None = None
+) -> AsyncEngine:
+    """Connect and bring the tables up to date. The caller owns the engine and calls `dispose`.
+
+    `migrations` is the package of the store's steps; without one the tables that are missing are created as declared.
+
+    Raises:
+        ledger.upgrade.DatabaseTooNew: a newer release has been here.
+    """
     engine = create_async_engine(url)
-    if engine.dialect.name == "sqlite":
-        _tune_sqlite(engine)
-    if marker is not None:
-        _mark_writes(engine, marker)
+    tune(engine.sync_engine, marker)
     try:
         async with engine.begin() as connection:
-            await connection.run_sync(metadata.create_all)
+            await connection.run_sync(upgrader(migrations) if migrations else metadata.create_all)
     except BaseException:
         await engine.dispose()
         raise
@@ -44,7 +77,25 @@ def reading(engine: AsyncEngine) -> AsyncConnection:
     return engine.execution_options(read_only=True).connect()
 
 
-def _mark_writes(engine: AsyncEngine, marker: Marker) -> None:
+async def insert_new(connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Insert those rows of which no key is taken, and return how many that were."""
+    if not rows:
+        return 0
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(table).values(list(rows)).on_conflict_do_nothing()
+    return (await connection.execute(statement)).rowcount
+
+
+def tune(engine: Engine, marker: Marker | None = None, *, power_safe: bool = True) -> None:
+    """Give an engine what all of ours have. Without `power_safe` a loss of power (not of the process) may take back
+    the last commits: SQLite then does not wait for the disk."""
+    if engine.dialect.name == "sqlite":
+        _tune_sqlite(engine, "FULL" if power_safe else "NORMAL")
+    if marker is not None:
+        _mark_writes(engine, marker)
+
+
+def _mark_writes(engine: Engine, marker: Marker) -> None:
     def began(connection: Any) -> None:
         if not connection.get_execution_options().get("read_only", False):
             marker(True)
@@ -53,16 +104,16 @@ def _mark_writes(engine: AsyncEngine, marker: Marker) -> None:
         if not connection.get_execution_options().get("read_only", False):
             marker(False)
 
-    event.listen(engine.sync_engine, "begin", began)
-    event.listen(engine.sync_engine, "commit", ended)
-    event.listen(engine.sync_engine, "rollback", ended)
+    event.listen(engine, "begin", began)
+    event.listen(engine, "commit", ended)
+    event.listen(engine, "rollback", ended)
 
 
-def _tune_sqlite(engine: AsyncEngine) -> None:
+def _tune_sqlite(engine: Engine, synchronous: str) -> None:
     def connected(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
+        for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "busy_timeout=10000", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
@@ -70,5 +121,5 @@ def _tune_sqlite(engine: AsyncEngine) -> None:
         reads = connection.get_execution_options().get("read_only", False)
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
-    event.listen(engine.sync_engine, "connect", connected)
-    event.listen(engine.sync_engine, "begin", began)
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "begin", began)

@@ -1,8 +1,8 @@
 """One committed change as the log carries it: its kind and its body, in the bytes that are hashed.
 
-What a kind means is for `ledger.changes` to say. A copy of the log has to carry kinds that its reader never heard of, or
-a newer validator's log could not be checked by anyone older; only an `entry`, which everything else is read from, has to
-be one. One leaf is one line, so that a log is a file of lines.
+What a kind means is for `ledger.changes` to say. A copy of the log has to carry kinds that its reader never heard of,
+or a newer validator's log could not be checked by anyone older; only an `entry`, which everything else is read from,
+has to be one. One leaf is one line, so that a log is a file of lines.
 """
 
 from __future__ import annotations
@@ -93,10 +93,9 @@ def read_leaf(line: bytes) -> LogLeaf:
         raise LeafRefused("not a kind of change")
     if _canonical(value) != line:
         raise LeafRefused("not in canonical spelling")
-    leaf = LogLeaf(kind, line[len(_OPEN) : -len(_MIDDLE + kind.encode() + _CLOSE)])
     if kind == ENTRY:
-        _require_entry(leaf, value["body"])
-    return leaf
+        _require_entry(value["body"])
+    return LogLeaf(kind, line[len(_OPEN) : -len(_MIDDLE + kind.encode() + _CLOSE)])
 
 
 def _parsed(raw: bytes) -> JSON:
@@ -113,13 +112,11 @@ def _canonical(value: Any) -> bytes:
         raise LeafRefused(str(error)) from None
 
 
-def _require_entry(leaf: LogLeaf, body: JSON) -> None:
+def _require_entry(body: JSON) -> None:
     try:
-        entry = SubnetEntry.model_validate(body)
+        SubnetEntry.model_validate(body)
     except ValidationError as error:
         raise LeafRefused(f"no entry: {_first(error)}") from None
-    if entry.canonical() != leaf.body:
-        raise LeafRefused(f"entry {entry.id} is not spelled as we would write it")
 
 
 def _first(error: ValidationError) -> str:

@@ -21,9 +21,9 @@ class MerkleLog:
     """
 
     def __init__(self, leaves: Iterable[str] = ()) -> None:
-        self._levels: list[list[bytes]] = [[]]
-        for leaf in leaves:
-            self.append(leaf)
+        self._levels: list[list[bytes]] = [[to_bytes(leaf) for leaf in leaves]]
+        while len(row := self._levels[-1]) > 1:
+            self._levels.append([_parent(left, right) for left, right in zip(row[::2], row[1::2], strict=False)])
 
     def append(self, leaf: str) -> int:
         """Add a leaf hash (`ledger.changes.change_leaf`) and return its index.

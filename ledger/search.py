@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from rapidfuzz import fuzz, process
@@ -62,10 +63,17 @@ def search(view: LedgerView, text: str, *, limit: int = 10, tao_usd: Decimal | N
     return index.find(Query.parse(text), limit=limit, tao_usd=tao_usd)
 
 
+class HasEntries(Protocol):
+    """One version of the Ledger, as far as searching it goes."""
+
+    @property
+    def entries(self) -> Mapping[str, SubnetEntry]: ...
+
+
 class SearchIndex:
     """The index of one version. Immutable once built; `search` keeps one for each view that is alive."""
 
-    def __init__(self, view: LedgerView) -> None:
+    def __init__(self, view: HasEntries) -> None:
         self._entries = tuple(view.entries.values())
         self._texts = Bm25([_document(entry) for entry in self._entries])
         self._names = tuple(vocabulary())

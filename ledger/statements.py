@@ -8,7 +8,7 @@ once. The signature is over the canonical JSON of everything else in it, so two 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
@@ -186,7 +186,7 @@ class Batch(Hashed):
         if self.header.certificates != tuple(each.digest for each in self.certificates):
             raise ValueError("the header names other certificates")
         order = [each.order for each in self.certificates]
-        if order != sorted(set(order)):
+        if order != sorted(order) or len({digest for _, digest in order}) != len(order):
             raise ValueError("certificates are ordered by anchor and digest, each proposal once")
         return self
 
@@ -230,3 +230,30 @@ class Finals(Model):
 
 
 Message: TypeAlias = SignedProposal | Ballot | Batch | BatchRequest | FinalsRequest | Finals | Equivocation
+
+_MESSAGES: dict[str, type[Message]] = {
+    "proposal": SignedProposal,
+    "ballot": Ballot,
+    "batch": Batch,
+    "batch_request": BatchRequest,
+    "finals_request": FinalsRequest,
+    "finals": Finals,
+    "equivocation": Equivocation,
+}
+_KINDS = {model: kind for kind, model in _MESSAGES.items()}
+
+
+def message_kind(message: Message) -> str:
+    """How a message is named on the wire; its body is `model_dump(mode="json")`."""
+    return _KINDS[type(message)]
+
+
+def read_message(kind: str, body: Any) -> Message:
+    """A message from parsed strict JSON. No signature in it is checked yet.
+
+    Raises:
+        ValueError: no such kind, or not a message of that kind.
+    """
+    if kind not in _MESSAGES:
+        raise ValueError(f"a message of unknown kind {kind[:16]!r}")
+    return _MESSAGES[kind].model_validate(body)

@@ -20,6 +20,8 @@ from ledger.changes import MAX_ENTRY_BYTES, Change, change_body, change_leaf, en
 from ledger.database import open_engine, reading
 from ledger.view import LedgerView
 
+MIGRATIONS = "ledger.migrations.changes"
+
 metadata = MetaData()
 changes = Table(
     "ledger_changes",
@@ -51,7 +53,7 @@ class LedgerStore:
     @classmethod
     async def open(cls, url: str) -> Self:
         """Connect and create what is missing. `url` is SQLAlchemy's: `sqlite+aiosqlite:///PATH` or PostgreSQL's."""
-        return cls(await open_engine(url, metadata))
+        return cls(await open_engine(url, metadata, migrations=MIGRATIONS))
 
     async def close(self) -> None:
         await self._engine.dispose()
@@ -78,6 +80,12 @@ class LedgerStore:
         async with reading(self._engine) as connection:
             rows = (await connection.execute(query)).all()
         return tuple(_read(row, since + offset) for offset, row in enumerate(rows))
+
+    async def dated(self) -> tuple[tuple[Change, int], ...]:
+        """Every committed change with the block at which this node appended it."""
+        async with reading(self._engine) as connection:
+            rows = (await connection.execute(select(changes).order_by(changes.c.idx))).all()
+        return tuple((_read(row, index), row.block) for index, row in enumerate(rows))
 
     async def append(self, added: Sequence[Change], *, onto: int, block: int) -> None:
         """Commit changes as log indices `onto`, `onto + 1`, ...

@@ -149,11 +149,11 @@ def _named(envelope: Envelope, log: MerkleLog, batches: Mapping[str, int]) -> st
 def batch_sizes(headers: Mapping[int, JSON], log: MerkleLog) -> dict[str, int]:
     """The size of the log after every batch in it, by the batch's digest. `headers`: bodies of `batch` leaves by index.
 
-    A batch reaches from its header to the next one. Its digest is that of its leader's seal, which a vote names: window,
-    digest of the header, and the version that results (docs/ledger-governance.md).
+    A batch reaches from its header to the next one. Its digest is that of its leader's seal, which a vote names:
+    window, digest of the header, and the version that results (docs/ledger-governance.md).
     """
     starts = sorted(headers)
-    ends = [*starts[1:], log.size]
+    ends = [*starts, log.size][1:]
     found: dict[str, int] = {}
     for start, end in zip(starts, ends, strict=True):
         header = headers[start]

@@ -138,7 +138,9 @@ async def evidence_store(settings: options.NeuronSettings) -> SqliteEvidence:
     """
     path = settings.database("evidence")
     with opening(path):
-        return await SqliteEvidence.open(path, now_ms=lambda: time.time_ns() // 1_000_000)
+        return await SqliteEvidence.open(
+            path, now_ms=lambda: time.time_ns() // 1_000_000, marker=options.transaction_marker()
+        )
 
 
 def honest(neuron: Neuron) -> SubnetCaller:

@@ -28,6 +28,7 @@ from ledger.database import sqlite_url
 from neurons.folder import alone_in, disk_trouble, opening
 from neurons.following import follow_council, follow_ledger
 from neurons.notes import Notes
+from neurons.turns import InTurn
 from orchestra.anchoring import ChainSlot, OwnLog
 from orchestra.chain import (
     Chain,
@@ -93,7 +94,7 @@ class Neuron:
     origin: str
     notes: Notes = field(default_factory=lambda: Notes(logger))
     was_published: bool = False
-    following: asyncio.Lock = field(default_factory=asyncio.Lock)
+    following: InTurn[str] = field(default_factory=InTurn[str])
     probe: Probe | None = None
     council: Council | None = None
 
@@ -138,21 +139,24 @@ class Neuron:
 
     async def catch_up(self) -> bool:
         """Bring the Ledger to where its committer is; is it there? Trouble is logged: an old Ledger is better than no
-        answer. Whoever asks meanwhile waits for the same answer.
+        answer.
         """
         if self.settings.ledger_committer == self.signer.ss58_address:
             return True
         if self.watch.sight is None:
             return False
-        async with self.following:
-            if self.council is not None:
-                return await self._sit(self.council)
-            if self.settings.governed:
-                trouble = await follow_council(self, self.watch.sight)
-            else:
-                trouble = await follow_ledger(self, self.settings.ledger_committer, self.watch.sight)
+        if self.council is not None:
+            return await self._sit(self.council)
+        sight = self.watch.sight
+        trouble = await self.following(lambda: self._follow(sight))
         self.notes.trouble("ledger", trouble, over="the Ledger follows again")
         return not trouble
+
+    async def _follow(self, sight: Sight) -> str:
+        """What keeps the Ledger from where the network is; nothing when it is there."""
+        if self.settings.governed:
+            return await follow_council(self, sight)
+        return await follow_ledger(self, self.settings.ledger_committer, sight)
 
     async def _sit(self, council: Council) -> bool:
         """What the council says of the new blocks; where the chain cannot be read the same ones come again."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from orchestra import flags, ledger_cli, ledger_import_cli, wallet_cli
+from orchestra import flags, ledger_cli, ledger_import_cli, ledger_propose_cli, wallet_cli
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,6 +36,7 @@ app = typer.Typer(
 )
 app.add_typer(ledger_cli.app)
 ledger_cli.app.command("import", epilog=ledger_import_cli.EPILOG)(ledger_import_cli.import_command)
+ledger_cli.app.command("propose", epilog=ledger_propose_cli.EPILOG)(ledger_propose_cli.propose_command)
 app.add_typer(wallet_cli.app)
 
 Gateway = Annotated[
@@ -147,12 +148,14 @@ def show_answer(document: Mapping[str, Any], console: Console) -> None:
     if document["provenance"]:
         console.print(render.provenance_table(document["provenance"], document["result"]))
     console.print(render.summary_panel(document))
+    if note := render.verdict_note(document):
+        console.print(note)
     if document["gaps"]:
         console.print(render.gaps_list(document["gaps"]))
 
 
 def read_schema(given: str) -> dict[str, Any]:
-    """The target_schema from a file, or from the JSON itself when it begins with a brace.
+    """The target_schema from a file, or from the JSON itself when it begins with a brace or bracket.
 
     Raises:
         CommandFailed: not readable, or not JSON.
@@ -162,7 +165,7 @@ def read_schema(given: str) -> dict[str, Any]:
     from orchestra.protocol import MAX_REQUEST_BYTES
     from orchestra.schema import TargetSchema
 
-    inline = given.lstrip().startswith("{")
+    inline = given.lstrip()[:1] in ("", "{", "[")
     try:
         raw = given.encode() if inline else Path(given).expanduser().read_bytes()
         return TargetSchema.parse(as_object(parse_strict(raw, max_bytes=MAX_REQUEST_BYTES))).raw
@@ -226,9 +229,9 @@ def show_status(document: Mapping[str, Any], console: Console) -> None:
 
 
 def _console(*, stderr: bool = False, quiet: bool = False) -> Console:
-    from rich.console import Console
+    from orchestra import render
 
-    return Console(stderr=stderr, quiet=quiet)
+    return render.console(stderr=stderr, quiet=quiet)
 
 
 def _say(console: Console, progress: Progress) -> None:

@@ -30,7 +30,7 @@ from orchestra.gateway.messages import (
 from orchestra.protocol import DEFAULT_DEADLINE_MS
 from orchestra.schema import TargetSchema
 from orchestra.settings import default_gateway
-from orchestra.transport import OutboundClient, TransportError, run
+from orchestra.transport import AddressRefused, OutboundClient, TransportError, run
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -177,6 +177,8 @@ class Client:
 
     def _no_answer(self, error: TransportError) -> OrchestraError:
         hint = "is it running? Start one with: orchestra up"
+        if isinstance(error, AddressRefused):
+            hint = "write its URL as http://127.0.0.1:8400 on this machine, as https://gateway.example elsewhere"
         return OrchestraError(f"no answer from {self.gateway} ({error}): {hint}", code="unreachable")
 
     def _read(self, body: bytes) -> dict[str, Any]:
@@ -210,8 +212,8 @@ class Client:
 def build_request(
     objective: str,
     target_schema: Mapping[str, Any],
-    deadline_ms: int,
-    max_cost_tao: str,
+    deadline_ms: int = DEFAULT_DEADLINE_MS,
+    max_cost_tao: str = DEFAULT_MAX_COST_TAO,
     *,
     allow_replay: bool = False,
 ) -> tuple[ObjectiveRequest, TargetSchema]:
@@ -240,7 +242,7 @@ def _problem(status: int, body: bytes) -> OrchestraError:
     except StrictJSONError:
         document = None
     known: dict[str, Any] = document if isinstance(document, dict) else {}
-    title = str(known.get("title", f"the gateway answered with {status}"))
+    title = str(known.get("title", f"what answers there ({status}) is no Orchestra gateway: check its URL"))
     detail = str(known.get("detail", ""))
     return OrchestraError(f"{title}: {detail}" if detail else title, code=str(known.get("code", "http")), status=status)
 

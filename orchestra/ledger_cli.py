@@ -7,15 +7,15 @@ strangers, so every text is made safe to show. The command line mounts it with `
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestra import flags, ledger_verify_cli
+from orchestra import flags, ledger_serve_cli, ledger_verify_cli
+from orchestra.one_line import one_line_errors
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,6 +31,8 @@ app = typer.Typer(
     help="What the network knows about subnets: list, show, search, and write a seed.",
     epilog='Start here: `orchestra ledger search "detect deepfakes in a video"`',
 )
+
+app.add_typer(ledger_serve_cli.app)  # without a name: its commands stand beside those here
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
@@ -150,6 +152,15 @@ def read_entries(seed: Path | None) -> tuple[SubnetEntry, ...]:
         from ledger import catalogue
 
         return catalogue.load()
+    return seed_entries(seed)
+
+
+def seed_entries(seed: Path) -> tuple[SubnetEntry, ...]:
+    """The current entries of a seed file.
+
+    Raises:
+        SettingsError: the file cannot be used.
+    """
     from orchestra.ledger_node import read_seed
     from orchestra.settings import SettingsError
 
@@ -182,18 +193,6 @@ def check_capability(name: str) -> None:
         nearest = process.extractOne(name, list(vocabulary()))
         hint = f"did you mean {nearest[0]}?" if nearest else "see docs/ledger.md"
         raise SettingsError(f"no capability {name[:80]!r} in the vocabulary: {hint}")
-
-
-@contextmanager
-def one_line_errors() -> Generator[None]:
-    """A wrong setting is one line on stderr and exit code 1."""
-    from orchestra.settings import SettingsError
-
-    try:
-        yield
-    except SettingsError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
 
 
 # Showing --------------------------------------------------------------------------------------------------------------

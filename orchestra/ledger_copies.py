@@ -96,14 +96,15 @@ class LedgerCopies:
 
     async def _ask(self, other: CheckpointSource, allowed: Container[str], verify: Verify) -> None:
         try:
-            await self._store.countersign(await other.checkpoint(), allowed=allowed, verify=verify)
+            note = await other.checkpoint()
+            await self._store.countersign(note, allowed=allowed, verify=verify, now_ms=self._now_ms())
         except (PeerFailed, NoteRefused) as error:
             logger.debug("no checkpoint from %s: %s", other.hotkey, error)
 
     def _is_fresh(self, note: bytes) -> bool:
         checkpoint, parsed = parse_checkpoint(note)
         ours = (signed_at(line) for line in parsed.signatures if line.name == self._signer.ss58_address)
-        return checkpoint.version == self._node.view.version and self._now_ms() - max(ours, default=0) < RESIGN_MS
+        return checkpoint.version == self._node.view.version and 0 <= self._now_ms() - max(ours, default=0) < RESIGN_MS
 
     async def _sign(self) -> bytes:
         view = self._node.view

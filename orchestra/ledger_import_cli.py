@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestra import flags
-from orchestra.ledger_cli import AsJson, check_capability, one_line_errors, read_entries, safe, write_seed
+from orchestra.ledger_cli import AsJson, check_capability, read_entries, safe, write_seed
+from orchestra.one_line import one_line_errors
 
 if TYPE_CHECKING:
     from ledger.entry import SubnetEntry

@@ -6,6 +6,7 @@ Whoever answers badly is data, not a crash: all that can go wrong is one excepti
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -136,22 +137,23 @@ class Peer:
             raise PeerFailed("invalid", f"{path}: {error}") from None
 
     async def _post(self, path: str, message: Message, timeout_s: float, max_bytes: int) -> SignedResponse:
-        return await self._send("POST", path, message.to_wire(), timeout_s, max_bytes)
+        asked = self.client.post(
+            self.url,
+            path,
+            message.to_wire(),
+            receiver=self.hotkey,
+            timeout_s=timeout_s,
+            max_response_bytes=max_bytes,
+        )
+        return await self._answered(path, asked)
 
     async def _get(self, path: str, timeout_s: float, max_bytes: int) -> bytes:
-        return (await self._send("GET", path, b"", timeout_s, max_bytes)).body
+        asked = self.client.get(self.url, path, receiver=self.hotkey, timeout_s=timeout_s, max_response_bytes=max_bytes)
+        return (await self._answered(path, asked)).body
 
-    async def _send(self, method: str, path: str, body: bytes, timeout_s: float, max_bytes: int) -> SignedResponse:
+    async def _answered(self, path: str, asked: Awaitable[SignedResponse]) -> SignedResponse:
         try:
-            return await self.client.request(
-                method,
-                self.url,
-                path,
-                body,
-                receiver=self.hotkey,
-                timeout_s=timeout_s,
-                max_response_bytes=max_bytes,
-            )
+            return await asked
         except PeerRefused as error:
             raise PeerFailed(error.code or f"http_{error.status}", f"{path} was refused") from error
         except TransportError as error:

@@ -382,7 +382,7 @@ class GovernanceMessage(Message):
 class GovernanceReply(Message):
     """Why the message was refused; empty when it was taken."""
 
-    refused: str = Field(default="", max_length=1_000)
+    refused: str = Field(max_length=1_000)
 
 
 # GET /v1/health ------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, cast
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.json import JSON
 from rich.panel import Panel
 from rich.table import Table
@@ -39,9 +39,21 @@ _HEADS = {
     "freshness": "fresh",
     "coverage": "cover",
 }
-_WHOLE = frozenset({"step", "subnet", "latency", "cost", "proof", "miner", "neuron", "total", "stake", "role"})
+_WHOLE = frozenset({"step", "subnet", "latency", "cost in TAO", "proof", "miner", "neuron", "total", "stake", "role"})
 """Columns whose cells stay on one line."""
 MOST_TEXT = 300
+LEAST_WIDTH = 80
+"""A narrower terminal folds our lines itself: tables made for it would lose digits."""
+
+
+def console(*, stderr: bool = False, quiet: bool = False, piped_width: int | None = None) -> Console:
+    """Where tables go: as wide as the terminal, or as `piped_width` where there is none, but never narrower than they
+    are.
+    """
+    made = Console(stderr=stderr, quiet=quiet)
+    width = made.width if made.is_terminal or piped_width is None else piped_width
+    made.width = max(width, LEAST_WIDTH)
+    return made
 
 
 def plain(text: object, most: int = MOST_TEXT) -> str:
@@ -71,6 +83,20 @@ def summary_panel(document: Document) -> Panel:
     return Panel(Text(plain(document["summary"], 4000) or "(no summary)"), title="summary", border_style="blue")
 
 
+_PARTLY = (
+    "partly verified: sealed and traced, but not every call behind it was shown to have been made: by its provider's"
+    " receipt, or by making it again (allow that with --allow-replay)"
+)
+
+
+def verdict_note(document: Document) -> RenderableType | None:
+    """What `partly verified` means, and the first findings behind it; None for other verdicts, which say it all."""
+    if document["verification"]["verdict"] != "partly verified":
+        return None
+    found = ", ".join(str(each["code"]) for each in document["verification"]["findings"][:3])
+    return Text(plain(f"{_PARTLY}: {found}" if found else _PARTLY), style="yellow")
+
+
 def gaps_list(gaps: Sequence[Document]) -> RenderableType:
     """What is missing, and why."""
     return Group(*(Text.assemble(("missing  ", "yellow"), _gap(gap)) for gap in gaps))
@@ -83,7 +109,8 @@ def _gap(gap: Document) -> str:
 
 def pipeline_table(pipeline: Sequence[Document]) -> Table:
     """One row for every attempt, failed ones too: step, subnet, task, latency, cost, proof."""
-    table = _table("pipeline", "step", "subnet", "task", "latency", "cost", "proof", right=("step", "latency", "cost"))
+    heads = ("step", "subnet", "task", "latency", "cost in TAO", "proof")
+    table = _table("pipeline", *heads, right=("step", "latency", "cost in TAO"))
     for step in pipeline:
         error = step["error"]
         table.add_row(
@@ -104,8 +131,9 @@ def _proof(step: Document) -> Text:
 
 def provenance_table(provenance: Document, result: Document, count: int = 3) -> Table:
     """Where `count` of the values come from; one that was computed is among them where there is one."""
-    table = _table(f"where {count} of {len(provenance)} values come from", "field", "value", "source")
-    for pointer in chosen(provenance, count):
+    shown = chosen(provenance, count)
+    table = _table(f"where {len(shown)} of {len(provenance)} values come from", "field", "value", "source")
+    for pointer in shown:
         table.add_row(
             Text(plain(pointer, 80)), Text(_value(result, pointer)), Text(plain(source_text(provenance[pointer])))
         )
@@ -139,14 +167,21 @@ def _value(result: Document, pointer: str) -> str:
         return "(not in the result)"
 
 
-def scores_table(scores: Sequence[Document], names: Mapping[str, str] | None = None) -> Table:
+def scores_table(scores: Sequence[Document], names: Mapping[str, str] | None = None, *, legend: bool = True) -> Table:
     """A row for every miner, a column for every component; `-` where there is no evidence yet.
 
-    The total is the sum over the components of what each is worth, which is the first row, times its value.
+    The total is the sum over the components of what each is worth, which is the first row, times its value; the legend
+    says so.
     """
     parts: list[str] = list(scores[0]["components"]) if scores else []
     heads = [_HEADS.get(part, part) for part in parts]
     table = _table("scores by component", "miner", *heads, "total", right=(*heads, "total"))
+    table.padding = 0
+    if legend and parts:
+        table.caption = (
+            "total: sum of worth x value; 0 when refuted. -: no evidence yet, counts 0\n"
+            f"columns: {', '.join(part.replace('_', ' ') for part in parts)} (docs/scoring.md)"
+        )
     if parts:
         table.add_row("worth", *(f"{COMPONENT_WEIGHTS.get(part, 0.0):.2f}" for part in parts), "1.000", style="dim")
     for score in scores:
@@ -179,6 +214,7 @@ def weights_table(
     """The subnet as the chain has it, beside the weights (by hotkey) of the validator that was asked."""
     heads = ("uid", "neuron", "role", "stake", "weight", "incentive", "dividends")
     table = _table("on chain", *heads, right=("uid", "stake", "weight", "incentive", "dividends"))
+    table.caption = "stake in alpha; weight, incentive, dividends: shares of 1"
     for neuron in neurons:
         judges = neuron["role"] == "validator"
         table.add_row(
@@ -220,6 +256,8 @@ def _table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
         title=title,
         title_justify="left",
         title_style="bold",
+        caption_justify="left",
+        caption_style="dim",
         header_style="dim",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),

@@ -20,7 +20,7 @@ from typing import Any
 from ledger.canonical import StrictJSONError, parse_strict
 from ledger.types import RAO_PER_TAO
 from orchestra.flags import COUNCIL, EVERY_ADDRESS
-from orchestra.local_files import is_local, read_local_network
+from orchestra.local_files import is_local, local_file, read_local_network
 from orchestra.money import rao
 from orchestra.subnets import Secret
 
@@ -113,6 +113,9 @@ def neuron_settings(
         ledger_seed = ledger_seed or known.ledger_seed
         ledger_committer = ledger_committer or known.ledger_committer
         keys = keys or known.keys
+    if ledger_follow and not ledger_committer and is_local(network):
+        hint = f"that of `orchestra up` is not in {local_file('')}: is it up?"
+        raise SettingsError(f"whose Ledger to follow? ({hint}) Pass --ledger.committer HOTKEY or council")
     _check_published(*axon[:2])
     name, hotkey, wallets = wallet
     ip, external_ip, port = axon

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestra.wallet_cli import Network, WalletHotkey, WalletName, WalletPath, one_line_errors, tao
+from orchestra.wallet_cli import Network, WalletHotkey, WalletName, WalletPath, one_line_errors, somebody, tao
 
 if TYPE_CHECKING:
     from orchestra.chain import Chain, Signer
@@ -76,7 +76,7 @@ def create(
     run = Run(network, name, hotkey, path, dev_key, dry_run, yes_i_mean_finney, as_json)
 
     async def steps(chain: Chain) -> list[Call]:
-        from orchestra.chain import calls
+        from orchestra.chain import ChainError, calls
 
         owned = await chain.subnets_of(coldkey(run))
         if owned and not another:
@@ -84,6 +84,8 @@ def create(
             return []
         cost, balance = await chain.subnet_cost_rao(), await chain.balance_rao(coldkey(run))
         say(run, f"price {tao(cost)}, balance {tao(balance)} on {coldkey(run)}")
+        if balance < cost and not run.dry_run:
+            raise ChainError(f"Not enough: send {tao(cost - balance)} and the fee to coldkey {coldkey(run)}")
         return [calls.register_subnet(hotkey_address(run))]
 
     async def check(chain: Chain) -> dict[str, Any]:
@@ -278,7 +280,7 @@ async def _execute(run: Run, steps: Steps, check: Check | None) -> list[dict[str
         todo = await steps(chain)
         key = signer(run) if todo and not run.dry_run else None
         done = [await one(run, chain, call, key) for call in todo]
-        if check is not None and done and not run.dry_run:
+        if check is not None and done and all(each.get("ok") for each in done):
             done[-1] |= await check(chain)
     return done
 
@@ -292,7 +294,8 @@ async def one(run: Run, chain: Chain, call: Call, key: Signer | None) -> dict[st
     if outcome.ok:
         say(run, f"    included in {outcome.block_hash}")
     else:
-        say(run, f"    refused ({outcome.code}): {outcome.message}. {outcome.remediation or ''} Then run this again.")
+        advice = f"{outcome.remediation.rstrip('.')}, then" if outcome.remediation else "when that has passed,"
+        say(run, f"    refused ({outcome.code}): {outcome.message.rstrip('.')}: {advice} run this again")
     return {**shown, "sent": True, "ok": outcome.ok, "code": outcome.code, "message": outcome.message}
 
 
@@ -319,7 +322,7 @@ def signer(run: Run) -> Signer:
     """The owner's coldkey, unlocked; on a local chain a development key will do."""
     from orchestra.chain import dev_signer, load_coldkey
 
-    return load_coldkey(run.name, run.path) if local_key(run) is None else dev_signer(str(run.dev_key))
+    return load_coldkey(run.name, run.path, ask=somebody()) if local_key(run) is None else dev_signer(str(run.dev_key))
 
 
 def coldkey(run: Run) -> str:

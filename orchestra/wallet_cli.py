@@ -12,8 +12,10 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import Generator
+import sys
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -177,7 +179,7 @@ async def _register(
         uid = await chain.uid(netuid, hot.ss58_address)
         if uid is None:
             await chain.require_subnet(netuid)
-            cold = load_coldkey(name, path)
+            cold = load_coldkey(name, path, ask=somebody())
             await _cover(chain, netuid, network, cold.ss58_address, fund_from, local=local, quiet=quiet)
             if not yes and (not local or await chain.is_main()):
                 typer.confirm(f"Register {hot.ss58_address} on subnet {netuid} of {network}?", abort=True)
@@ -240,6 +242,11 @@ def _new_password() -> str:
     """The password for a new coldkey: BT_WALLET_PASSWORD, or asked for twice."""
     given = os.environ.get("BT_WALLET_PASSWORD")
     return given or typer.prompt("Password for the coldkey", hide_input=True, confirmation_prompt=True)
+
+
+def somebody() -> Callable[[str], str] | None:
+    """Who can be asked for a password: whoever sits at the terminal, if anybody does."""
+    return partial(typer.prompt, hide_input=True, err=True) if sys.stdin.isatty() else None
 
 
 def _document(info: WalletInfo) -> dict[str, object]:

@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -103,6 +104,15 @@ def shown(step: Step, environment: dict[str, str] | None = None, timeout_s: floa
     return Done(step, code, time.monotonic() - began)
 
 
+def install_postgresql() -> None:
+    """For the tests that run on both engines: where we may, install it; elsewhere they say what to type."""
+    if shutil.which("initdb") or any(Path("/usr/lib/postgresql").glob("*/bin/initdb")):
+        return
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        install = "apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql"
+        print(shown(Step("postgresql", ("sh", "-c", install)), {"DEBIAN_FRONTEND": "noninteractive"}), flush=True)
+
+
 def test(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         "scripts/test", description="./scripts/check, then unit, property and contract tests, then end-to-end tests."
@@ -112,6 +122,7 @@ def test(arguments: Sequence[str]) -> int:
     parser.add_argument("-n", "--workers", default="2", help="processes for the tests that share nothing (default: 2)")
     parser.add_argument("pytest", nargs="*", metavar="-- PYTEST_ARGUMENT", help="for pytest, as in: -- -k gateway")
     asked = parser.parse_args(arguments)
+    install_postgresql()
     done = [] if asked.no_check else run_checks(CHECKS)
     parallel = ("-n", asked.workers, "--dist", "worksteal", "-m", "not e2e", "tests")
     done.append(shown(Step("tests", (*PYTEST, *parallel, *asked.pytest))))
@@ -132,6 +143,7 @@ def soak(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("pytest", nargs="*", metavar="-- PYTEST_ARGUMENT", help="for pytest, as in: -- -k kill")
     asked = parser.parse_args(arguments)
+    install_postgresql()
     with tempfile.TemporaryDirectory() as folder:
         figures = Path(folder) / "figures.jsonl"
         environment = {"ORCHESTRA_SOAK": "1", "ORCHESTRA_FIGURES": str(figures)}

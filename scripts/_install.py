@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -22,7 +23,9 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 LOG = VENV / "install.log"
+MADE = VENV / "orchestra-made"
 SETS = ("runtime", "dev")  # each holds all of those before it
+ROOM_MB = 700
 PINNED = re.compile(r"^[A-Za-z0-9][\w.-]*==", re.MULTILINE)
 
 
@@ -31,12 +34,18 @@ class InstallFailed(Exception):
 
 
 def main(wanted: str) -> None:
-    VENV.mkdir(exist_ok=True)
-    with one_at_a_time():
-        if not python_works():
-            make_environment()
-        if not any(stamp(name).exists() and stamp(name).read_text() == fingerprint(name) for name in enough(wanted)):
-            install(wanted)
+    try:
+        VENV.mkdir(exist_ok=True)
+        with one_at_a_time():
+            if not python_works():
+                make_environment()
+            if not any(
+                stamp(name).exists() and stamp(name).read_text() == fingerprint(name) for name in enough(wanted)
+            ):
+                install(wanted)
+    except OSError as error:
+        hint = f"the folder of the clone must be writable, with {ROOM_MB} MB of room"
+        raise InstallFailed(f"cannot use {error.filename or VENV} ({error.strerror}): {hint}") from None
 
 
 def enough(wanted: str) -> tuple[str, ...]:
@@ -59,19 +68,35 @@ def fingerprint(name: str) -> str:
 
 
 def python_works() -> bool:
+    """Whole, and of a version that does: what was broken off in the middle may look well and miss half of pip."""
+    if not (MADE.exists() or any(stamp(name).exists() for name in SETS)):
+        return False
     check = "import pip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))"
     return PYTHON.exists() and subprocess.run([PYTHON, "-Ic", check], capture_output=True).returncode == 0
 
 
 def make_environment() -> None:
+    for stale in (MADE, *map(stamp, SETS)):
+        stale.unlink(missing_ok=True)
+    for part in ("bin", "include", "lib", "lib64"):
+        remove(VENV / part)
     say(f"creating .venv with Python {sys.version.split()[0]}")
     try:
         venv.EnvBuilder(with_pip=True, upgrade=False, symlinks=True).create(VENV)
     except (subprocess.CalledProcessError, OSError) as error:
         hint = "on Debian and Ubuntu: apt install python3-venv"
-        raise InstallFailed(f"cannot create {VENV} ({error}): {hint}; then remove .venv and try again") from None
+        raise InstallFailed(f"cannot create {VENV} ({error}): {advice(hint, free_mb())}; then try again") from None
+    MADE.touch()
     if not python_works():
         raise InstallFailed(f"{VENV} does not work: remove it and try again")
+
+
+def remove(path: Path) -> None:
+    """Whatever is there, if anything; lib64 is a link to lib."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def install(wanted: str) -> None:
@@ -111,7 +136,17 @@ def pip(arguments: list[str], packages: int = 0) -> None:
     if process.returncode:
         lines = [line for line in LOG.read_text(errors="replace").splitlines() if line.startswith("ERROR")]
         cause = lines[0].removeprefix("ERROR: ")[:300] if lines else f"pip ended with {process.returncode}"
-        raise InstallFailed(f"{cause}: check the network or your pip settings, see {LOG}, then run it again")
+        hint = f"check the network or your pip settings, see {LOG}"
+        raise InstallFailed(f"{cause}: {advice(hint, free_mb())}, then run it again")
+
+
+def advice(usual: str, free: int) -> str:
+    """What to do about a failure, which a full disk explains better than anything else."""
+    return f"only {free} MB are free of the {ROOM_MB} MB that it takes: make room" if free < ROOM_MB else usual
+
+
+def free_mb() -> int:
+    return shutil.disk_usage(ROOT).free >> 20
 
 
 @contextlib.contextmanager

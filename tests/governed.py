@@ -37,11 +37,12 @@ from ledger.proposals import (
     sponsor_payload,
 )
 from ledger.statements import Ballot, Batch, Certificate, Final, Finals, Message, Seal, Verdict
-from ledger.types import Signer
+from ledger.types import Signer, Verify
 from tests.builders import entry
 
 RULES = Rules(window=20, final_at=12, gather=2, resend=2, tempo=20, expiry=120, consent=400, false_within=400)
 SEED = (entry("alpha", netuid=1), entry("beta", netuid=2), entry("gamma", netuid=3))
+NOTHING = Effects()
 STATE_KEPT = 40
 """Blocks whose state the chain still has: a node that was away for longer cannot read them again."""
 
@@ -158,7 +159,7 @@ class Truth:
 class Node:
     """One validator with its disk: a log and the last dump."""
 
-    def __init__(self, key: Key, network: Network) -> None:
+    def __init__(self, key: Signer, network: Network) -> None:
         self.key, self.network = key, network
         self.log: list[Change] = list(SEED)
         self.disk: dict[str, Any] | None = None
@@ -169,7 +170,7 @@ class Node:
 
     def _start(self) -> Governor:
         book = self.network.seed_book.copy() if len(self.log) == len(SEED) else Book.of(self.network.rules, self.log)
-        return Governor(self.key, fast_verify, self.network.rules, book, self.disk)
+        return Governor(self.key, self.network.verify, self.network.rules, book, self.disk)
 
     @property
     def address(self) -> str:
@@ -192,8 +193,16 @@ class Network:
     """Validators by name, one chain, and messages under way. `step` is one block."""
 
     def __init__(
-        self, stakes: Mapping[str, int], *, seed: int, rules: Rules = RULES, fragile: Iterable[str] = ()
+        self,
+        stakes: Mapping[str, int],
+        *,
+        seed: int,
+        rules: Rules = RULES,
+        fragile: Iterable[str] = (),
+        key: Callable[[str], Signer] = Key,
+        verify: Verify = fast_verify,
     ) -> None:
+        self.verify = verify
         self.dice = random.Random(seed)
         self.rules = rules
         self.seed_book = Book.of(rules, SEED)
@@ -201,19 +210,22 @@ class Network:
         self.stakes = dict(stakes)
         self.blocks: list[Block] = []
         self.slots: dict[str, str] = {}
-        self.miners = {name: Key(name) for name in ("miner-a", "miner-b", "miner-c")}
-        self.keys = {name: Key(name) for name in stakes}
-        self.names = {key.ss58_address: name for name, key in (self.keys | self.miners).items()}
+        self.miners = {name: key(name) for name in ("miner-a", "miner-b", "miner-c", "last-miner")}
+        self.keys = {name: key(name) for name in stakes}
+        self.addresses = {name: each.ss58_address for name, each in (self.keys | self.miners).items()}
+        self.names = {address: name for name, address in self.addresses.items()}
         self.owners: dict[int, str] = {}
+        self.outsiders: dict[str, Signer] = {}
         self.fragile = set(fragile)
-        self.nodes = {name: Node(key, self) for name, key in self.keys.items()}
+        self.nodes = {name: Node(each, self) for name, each in self.keys.items()}
         self.truths: dict[str, Truth] = {}
         self.mail: dict[int, list[tuple[str, str, Message]]] = defaultdict(list)
         self.landing: dict[int, list[tuple[str, str]]] = defaultdict(list)
         self.leaves: dict[str, list[str]] = defaultdict(list)
         self.tamper: Callable[[str, Effects], Effects | None] = lambda _name, effects: effects
-        self.forged_log: Callable[[str, list[Change]], list[Change]] = lambda _name, changes: changes
+        self.forged_log: Callable[[str, Fetch, list[Change]], list[Change]] = lambda _name, _fetch, changes: changes
         self.lies: Callable[[str, bool], bool] = lambda _name, truth: truth
+        self.after_effects: Callable[[str, Effects], None] = lambda _name, _effects: None
         self.on_effects: Callable[[str, Effects], None] = lambda _name, _effects: None
         self.on_delivery: Callable[[str, str, Message], None] = lambda _to, _sender, _message: None
 
@@ -232,17 +244,29 @@ class Network:
         return committee(stakes, beacon=self.blocks[anchor + 1].hash, proposal=digest, rules=self.rules)
 
     def revealed(self, certificate: Certificate) -> int:
+        """As the rules have it; what the verdicts say where they are too few for that."""
+        seen = {each.signer: each.seen for each in certificate.verdicts}
         found = self.committee(certificate.proposal.digest, certificate.anchor)
-        return found.revealed({each.signer: each.seen for each in certificate.verdicts})
+        return found.revealed(seen) if found.weight(seen) * 3 > found.total else min(seen.values())
 
     # proposers
 
-    def propose(self, miner: str, proposal: Proposal, *, is_true: bool, reveal_after: int = 1) -> SignedProposal:
+    def outsider(self, name: str) -> None:
+        """Somebody with a key who is not registered."""
+        self.outsiders[name] = key = Key(name)
+        self.addresses[name] = key.ss58_address
+        self.names[key.ss58_address] = name
+
+    def propose(
+        self, miner: str, proposal: Proposal, *, is_true: bool, reveal_after: int = 1, sponsor: str = ""
+    ) -> SignedProposal:
         """Anchor now (it stands in the next block), reveal some blocks later."""
-        key = self.miners[miner]
-        sent = send_off(proposal, key, before=self.leaves[miner])
-        self.leaves[miner].append(proposal_leaf(sent.digest))
-        self.slots[key.ss58_address] = envelope(sent.anchor.size, sent.anchor.root)
+        key = (self.miners | self.outsiders)[miner]
+        sent = send_off(
+            proposal, key, before=self.leaves[sponsor or miner], sponsor=self.keys[sponsor] if sponsor else None
+        )
+        self.leaves[sponsor or miner].append(proposal_leaf(sent.digest))
+        self.slots[sent.anchor.hotkey] = envelope(sent.anchor.size, sent.anchor.root)
         self.truths[sent.digest] = Truth(sent, is_true, self.height + 1 + reveal_after)
         return sent
 
@@ -269,7 +293,7 @@ class Network:
                 node = self.nodes[to]
                 if node.up:
                     self.on_delivery(to, sender, message)
-                    self.handle(to, node.governor.on_message(message, (self.keys | self.miners)[sender].ss58_address))
+                    self.handle(to, node.governor.on_message(message, self.addresses[sender]))
 
     def _mint(self) -> None:
         number = len(self.blocks)
@@ -285,7 +309,7 @@ class Network:
 
     def _feed(self, name: str, node: Node) -> None:
         upto = len(self.blocks) - (self.dice.randint(0, self.weather.lag) if self.weather.lag else 0)
-        while node.next_block < upto:
+        while node.up and node.next_block < upto:
             block = self.blocks[node.next_block]
             node.next_block += 1
             self.handle(name, node.governor.on_block(block))
@@ -293,6 +317,8 @@ class Network:
     # what nodes do
 
     def handle(self, name: str, effects: Effects) -> None:
+        if effects == NOTHING:
+            return
         node = self.nodes[name]
         if effects.changes:
             assert effects.onto == len(node.log)
@@ -311,6 +337,7 @@ class Network:
             self._probe(name, probe.sent)
         if tampered.fetch is not None:
             self._serve(name, tampered.fetch)
+        self.after_effects(name, effects)
 
     def commit(self, name: str, vote: Vote) -> None:
         """A vote lands some blocks later, if it does; the machine commits again what the chain does not show."""
@@ -337,10 +364,11 @@ class Network:
 
     def _serve(self, name: str, fetch: Fetch) -> None:
         size = int(fetch.version.partition(":")[0])
-        peer = self.names[self.dice.choice(fetch.peers)]
+        asked = self.names[self.dice.choice(fetch.peers)]
+        peer = asked if self.dice.random() < 0.7 else self.dice.choice(list(self.nodes))
         log = self.nodes[peer].log
-        if self.dice.random() >= self.weather.loss and len(log) >= size and self.nodes[peer].up:
-            leaves = self.forged_log(peer, log[fetch.since : size])
+        if self.dice.random() >= self.weather.loss and self.nodes[peer].up:
+            leaves = self.forged_log(peer, fetch, log[fetch.since : size])
             self.handle(name, self.nodes[name].governor.on_log(leaves))
 
 
@@ -374,16 +402,19 @@ class Invariants:
                     assert self.batches.setdefault(change.window, leaf) == leaf, "two final batches for a window"
         if effects.vote is not None:
             slot = ("vote", name, str(effects.vote.window))
+            assert effects.persist or slot in self.signed, "a vote that was not written down first"
             assert self.signed.setdefault(slot, effects.vote.batch) == effects.vote.batch
         for send in effects.sends:
             for statement in statements(send.message):
                 if statement.signer == node.address:
+                    is_new = isinstance(statement, Seal) and statement.slot not in self.signed
+                    assert effects.persist or not is_new, "a seal that was not written down first"
                     assert self.signed.setdefault(statement.slot, statement.digest) == statement.digest
 
     def delivery(self, to: str, sender: str, message: Message) -> None:
         node = self.network.nodes[to]
         frozen = node.governor.validators
-        address = self.network.keys[sender].ss58_address if sender in self.network.keys else ""
+        address = self.network.addresses[sender]
         if to in self.liars or address not in frozen:
             return
         for statement in statements(message):

@@ -84,16 +84,18 @@ class Network:
         return score(self.hotkey(miner), await self.events(validator, miner))
 
     @asynccontextmanager
-    async def acting_as(self, name: str) -> AsyncIterator[Neuron]:
-        """A second process' worth of one neuron, with its keys and state of its own, its Ledger up to date."""
+    async def acting_as(self, name: str, *, empty: bool = False) -> AsyncIterator[Neuron]:
+        """A second process' worth of one neuron, with its keys and state of its own, its Ledger up to date; or with
+        an empty Ledger, which it has to get.
+        """
         spec = next(each for each in (*self.local.validators, *self.local.miners) if each.name == name)
         settings = neuron_settings(
             netuid=NETUID,
             network=self.local.network,
             wallet=(name, "default", str(self.local.layout.wallets)),
             axon=(spec.host, "", 0),
-            data=self.scratch / f"as-{name}",
-            ledger_seed=self.local.layout.ledger,
+            data=self.scratch / (f"empty-{name}" if empty else f"as-{name}"),
+            ledger_seed=None if empty else self.local.layout.ledger,
             ledger_committer=self.local.settings["ledger_committer"],
             ledger_follow=True,
             keys=self.local.layout.keys,
@@ -102,6 +104,9 @@ class Network:
         )
         async with started(settings) as neuron:
             sight = await neuron.watch.refresh()
+            if empty:
+                yield neuron
+                return
             committer = settings.ledger_committer
             source = neuron.peer(committer)
             assert source is not None

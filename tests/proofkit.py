@@ -415,9 +415,9 @@ class TableSubnets:
         body = body_of(ref.name, query, self.content)
         return Answer(200, body, map_output(ref.operation, body), 0)
 
-    async def confirm(self, ref: OperationRef, query: Mapping[str, Any], ledger_version: str, /) -> str | None:
+    async def confirm(self, ref: OperationRef, query: Mapping[str, Any], ledger_version: str, ours: str, /) -> bool:
         assert ledger_version == self.ledger.version
-        return None if self.down else sha256(body_of(ref.name, query, self.content))
+        return not self.down and sha256(body_of(ref.name, query, self.content)) == ours
 
 
 @dataclass
@@ -426,8 +426,10 @@ class Registry:
 
     members: frozenset[tuple[int, str]] = frozenset({(129, PROVIDER.ss58_address)})
     readable: bool = True
+    asked: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
 
     async def __call__(self, netuid: int, hotkey: str, /) -> bool | None:
+        self.asked.append((netuid, hotkey))
         return (netuid, hotkey) in self.members if self.readable else None
 
 

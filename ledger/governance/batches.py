@@ -88,7 +88,7 @@ class Batches:
         """The leaves of a batch on this book, and the book after them; None when that is not what was sealed.
 
         Raises:
-            Lacking
+            Refused, Lacking
         """
         if batch.header.parent != book.version:
             return None

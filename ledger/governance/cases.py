@@ -6,8 +6,9 @@ expired is dropped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, Literal
 
 from ledger.applying import schemas_trouble
@@ -172,17 +173,10 @@ class Cases:
 
     def proven(self, book: Book, block: int) -> list[Certificate]:
         """What can be proved about proposals anchored before `block`, in order, as much as one batch holds."""
-        found: list[Certificate] = []
-        size = 0
-        for case in sorted(self._cases.values(), key=lambda each: each.order):
-            if case.anchor >= block or not self._is_open(case, book, block):
-                continue
-            certificate = self._certificate(case)
-            size += len(case.sent.payload) if certificate else 0
-            if certificate is None or (found and size > BATCH_PAYLOAD_BYTES):
-                continue
-            found.append(certificate)
-        return found[:MAX_CERTIFICATES]
+        there = (each for each in self._in_order(block) if self._is_open(each, book, block))
+        proven = [(each, certificate) for each in there if (certificate := self._certificate(each)) is not None]
+        fitting = _fitting([each for each, _ in proven])
+        return [certificate for _, certificate in proven[: len(fitting)]]
 
     def _is_open(self, case: Case, book: Book, block: int) -> bool:
         if case.sent.digest in book.settled:
@@ -206,11 +200,14 @@ class Cases:
                 return Certificate(proposal=case.sent, anchor=case.anchor, answer=one, verdicts=verdicts)
         return None
 
-    def judged(self, block: int) -> list[Case]:
+    def judged(self, block: int) -> Sequence[Case]:
         """What we have a say on and the leader of the window that began at `block` should hear, in order."""
-        ours = (each for each in self._cases.values() if each.mine is not None and each.mine.answer != "abstain")
-        found = sorted((each for each in ours if each.anchor < block), key=lambda each: each.order)
-        return found[:MAX_CERTIFICATES]
+        return _fitting(
+            [each for each in self._in_order(block) if each.mine is not None and each.mine.answer != "abstain"]
+        )
+
+    def _in_order(self, block: int) -> list[Case]:
+        return sorted((each for each in self._cases.values() if each.anchor < block), key=lambda each: each.order)
 
     def forget(self, book: Book, block: int) -> None:
         """Drop what is settled or expired."""
@@ -248,3 +245,9 @@ class Cases:
             verdicts = [Verdict.model_validate(verdict) for verdict in each["verdicts"]]
             case.verdicts = {verdict.signer: verdict for verdict in verdicts}
             self._cases[case.sent.digest] = case
+
+
+def _fitting(cases: Sequence[Case]) -> Sequence[Case]:
+    """As many from the front as one message holds, and always the first."""
+    sizes = accumulate(len(each.sent.payload) for each in cases[:MAX_CERTIFICATES])
+    return cases[: max(1, sum(size <= BATCH_PAYLOAD_BYTES for size in sizes))]

@@ -7,7 +7,7 @@ lost. After a gap nothing is said about when a new envelope appeared: it is reme
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -16,9 +16,8 @@ from ledger.changes import StakeOf
 from ledger.governance.committee import leader
 from ledger.governance.rules import Rules
 
-_ENVELOPE = re.compile(
-    r"o1\|([0-9]{1,15}):(0x[0-9a-f]{64})\|(?:([0-9]{1,15}):(0x[0-9a-f]{64}))?",
-)
+_ENVELOPE = re.compile(r"o1\|(0|[1-9][0-9]{0,14}):(0x[0-9a-f]{64})\|([ -~]{0,128})")
+_VOTE = re.compile(r"(0|[1-9][0-9]{0,14}):(0x[0-9a-f]{64})")
 
 
 class Vote(NamedTuple):
@@ -26,6 +25,11 @@ class Vote(NamedTuple):
 
     window: int
     batch: str
+
+    @property
+    def text(self) -> str:
+        """The third part of an envelope."""
+        return f"{self.window}:{self.batch}"
 
 
 class Root(NamedTuple):
@@ -38,16 +42,16 @@ class Root(NamedTuple):
 
 def envelope(size: int, root: str, vote: Vote | None = None) -> str:
     """What a neuron commits on chain: its own log, and, until the window's votes are read, its vote."""
-    return f"o1|{size}:{root}|" + (f"{vote.window}:{vote.batch}" if vote else "")
+    return f"o1|{size}:{root}|{vote.text if vote else ''}"
 
 
 def parse_envelope(hotkey: str, text: str) -> tuple[Root, Vote | None] | None:
-    """An envelope's parts; None for what is not one."""
+    """An envelope's root and its vote; None for what is no envelope, no vote where the third part is something else."""
     found = _ENVELOPE.fullmatch(text)
     if found is None:
         return None
-    size, root, window, batch = found.groups()
-    return Root(hotkey, int(size), root), Vote(int(window), batch) if batch else None
+    vote = _VOTE.fullmatch(found[3])
+    return Root(hotkey, int(found[1]), found[2]), Vote(int(vote[1]), vote[2]) if vote else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,14 @@ class Frozen:
     def leader(self) -> str | None:
         return leader(self.stakes, beacon=self.hash) if self.stakes else None
 
+    def others(self, me: str) -> list[str]:
+        """Every validator but this one, in order."""
+        return [each for each in sorted(self.stakes) if each != me]
+
+    def backs(self, voters: Iterable[str]) -> bool:
+        """Are these more than a third of the stake, and so an honest validator among them?"""
+        return sum(self.stakes.get(each, 0) for each in voters) * 3 > self.total
+
     @cached_property
     def validators(self) -> tuple[StakeOf, ...]:
         """As a batch's header lists them."""
@@ -123,6 +135,21 @@ class ChainMemory:
             self._freeze(block)
             self._forget()
         return True
+
+    @property
+    def window(self) -> int:
+        """The current one."""
+        return self._rules.window_of(self.last)
+
+    @property
+    def is_open(self) -> bool:
+        """Are the votes of the current window still to be read?"""
+        return self.last < self._rules.reading(self.window)
+
+    @property
+    def is_beat(self) -> bool:
+        """Is it time to send again what may have been lost?"""
+        return (self.last - self._rules.start(self.window)) % self._rules.resend == 0
 
     def anchored(self, root: Root) -> int | None:
         """The block at which this root first stood in its hotkey's envelope; None when we did not see that."""

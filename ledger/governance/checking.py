@@ -101,9 +101,12 @@ class Checker:
         return found
 
     def revealed(self, certificate: Certificate) -> int:
-        """Raises Lacking."""
+        """By which block the committee held it. Raises Refused, Lacking."""
         found = self.committee(certificate.proposal, certificate.anchor)
-        return found.revealed({each.signer: each.seen for each in certificate.verdicts})
+        try:
+            return found.revealed({each.signer: each.seen for each in certificate.verdicts})
+        except ValueError as error:
+            raise Refused(str(error)) from None
 
     def consents(self, certificate: Certificate, netuids: set[int]) -> bool:
         """Have the owners of these netuids agreed? Raises Lacking."""

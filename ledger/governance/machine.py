@@ -18,8 +18,9 @@ from ledger.governance.cases import Cases
 from ledger.governance.catchup import CatchUp, Target
 from ledger.governance.chain import Block, ChainMemory, Frozen, Vote
 from ledger.governance.checking import Checker, Lacking, Refused
-from ledger.governance.effects import Effects, Fetch, Outbox, Probe
+from ledger.governance.effects import Effects, Outbox, Probe
 from ledger.governance.judging import Observation, Seen
+from ledger.governance.progress import WINDOWS_KEPT, Progress
 from ledger.governance.rules import Rules
 from ledger.governance.witness import Witness
 from ledger.proposals import SignedProposal
@@ -28,19 +29,14 @@ from ledger.statements import (
     Batch,
     BatchRequest,
     Equivocation,
-    Final,
     Finals,
     FinalsRequest,
     Judged,
     Message,
-    sign_final,
 )
 from ledger.types import Signer, Verify
 
-WINDOWS_KEPT = 3
-"""Batches and final statements of so many windows are kept for those that ask; a batch that could not be had for as
-long is not waited for.
-"""
+ASKED_IN_TURN = 5
 
 
 class Governor:
@@ -59,14 +55,8 @@ class Governor:
         self._cases = Cases(checker, signer)
         self._batches = Batches(checker)
         self._catchup = CatchUp()
-        self._target: Target | None = None
-        self._outcomes: dict[int, tuple[str | None, tuple[str, ...]]] = {}
-        self._finals: dict[int, Final] = {}
-        self._named: set[str] = set()
+        self._progress = Progress(rules, is_sure=book.window < 0)
         self._led = -1
-        self._quiet_until = -1
-        self.decided = -1
-        self.is_sure = book.window < 0
         self.vote: Vote | None = None
         self._out = Outbox()
         if dumped is not None:
@@ -81,14 +71,15 @@ class Governor:
         if not self._chain.observe(block):
             return self._out.close()
         if is_first:
-            self._begin()
-        self._read_votes()
+            self._progress.begin(block.number)
+        self._progress.read(self._chain)
         self._advance()
         if not self._is_informed():
             self._ask()
-        self._lead()
-        self._elect()
-        self._deliver()
+        if (frozen := self._frozen_now()) is not None:
+            self._lead(frozen)
+            self._elect(frozen)
+            self._deliver(frozen)
         self._request_unknown()
         self._probe()
         if block.number % self._rules.window == 0:
@@ -119,7 +110,7 @@ class Governor:
     def on_log(self, changes: Sequence[Change]) -> Effects:
         """The leaves that `Fetch` asked for, from whoever: they count if they lead to the version that was named."""
         self._out = Outbox()
-        target = self._target
+        target = self._catchup.target
         if target is None:
             self._out.refused = "nothing was asked for"
         elif len(changes) != target.size - self.book.frontier.size:
@@ -130,33 +121,13 @@ class Governor:
 
     # the chain
 
-    def _begin(self) -> None:
-        """The first block that this node ever saw: what it may have signed in this window it cannot know, and it needs
-        time to hear from others.
-        """
-        self.decided = self._rules.due(self._chain.last)
-        self._quiet_until = self._rules.window_of(self._chain.last + self._rules.final_at)
-
-    def _read_votes(self) -> None:
-        """At a window's reading block: which batch is final, if any."""
-        due = self._rules.due(self._chain.last)
-        if self._chain.last == self._rules.reading(due) and due in self._chain.frozen and due > self.decided:
-            batch = self._chain.tally(due)
-            voters = self._chain.voters(due).get(batch, []) if batch else []
-            self._outcomes[due] = (batch, tuple(voters))
-        missed = any(window not in self._outcomes for window in range(self.decided + 1, due + 1)[:WINDOWS_KEPT])
-        if missed or due - self.decided >= WINDOWS_KEPT:
-            self.is_sure = False
-
     def _advance(self) -> None:
         """Put into effect what is final, window by window."""
-        while (found := self._outcomes.get(self.decided + 1)) is not None:
-            digest, _ = found
-            if digest is not None and not self._apply(digest):
+        while (found := self._progress.next()) is not None:
+            if found.batch is not None and not self._apply(found.batch):
                 return
-            del self._outcomes[self.decided + 1]
-            self.decided += 1
-            self._conclude(digest)
+            self._out.persist |= self._progress.conclude(self._signer, found.batch, self.book.version)
+            self._catchup.forget(self.decided - 1)
 
     def _apply(self, digest: str) -> bool:
         """Append a final batch. False when it is not at hand, or does not continue this node's log."""
@@ -165,42 +136,28 @@ class Governor:
             return False
         try:
             found = self._batches.comes_to(batch, self.book)
-        except Lacking:
+        except (Refused, Lacking):
             found = None
         if found is None:
-            self.is_sure = False
+            self._progress.is_sure = False
             return False
         changes, after = found
         self._out.append(self.book.frontier.size, changes)
         self.book = after
-        self.is_sure = True  # two thirds of the stake build on what this node had
+        self._progress.is_sure = True  # two thirds of the stake build on what this node had
         self._cases.forget(after, self._chain.last)
         return True
 
-    def _conclude(self, batch: str | None) -> None:
-        """Say what was final in the window just decided."""
-        if self.is_sure and self.decided > self._quiet_until:
-            version = self.book.version
-            self._finals[self.decided] = sign_final(self._signer, window=self.decided, batch=batch, version=version)
-            self._out.persist = True
-        self._catchup.forget(self.decided - 1)
-
     # the window
-
-    @property
-    def _window(self) -> int:
-        return self._rules.window_of(self._chain.last)
 
     def _frozen_now(self) -> Frozen | None:
         """The set of the current window, while its votes are not read yet and this node may take part."""
-        is_open = self._chain.last < self._rules.reading(self._window)
-        has_say = self.is_sure and self._window > self._quiet_until and self.decided == self._window - 1
-        return self._chain.frozen.get(self._window) if is_open and has_say else None
+        has_say = self._chain.is_open and self._progress.has_say(self._chain.window)
+        return self._chain.frozen.get(self._chain.window) if has_say else None
 
-    def _lead(self) -> None:
+    def _lead(self, frozen: Frozen) -> None:
         """As the leader: seal one batch, as soon as anything is proven."""
-        frozen = self._frozen_now()
-        if frozen is None or frozen.leader != self._me or self._led >= frozen.window:
+        if frozen.leader != self._me or self._led >= frozen.window:
             return
         if self._chain.last < frozen.block + self._rules.gather:
             return
@@ -211,13 +168,10 @@ class Governor:
         self._batches.take(batch, wanted=True)
         self._led = frozen.window
         self._out.persist = True
-        self._out.send(self._others(frozen), batch)
+        self._out.send(frozen.others(self._me), batch)
 
-    def _elect(self) -> None:
+    def _elect(self, frozen: Frozen) -> None:
         """Vote for the first right batch of the window, once; on chain again while the chain does not show it."""
-        frozen = self._frozen_now()
-        if frozen is None:
-            return
         if self.vote is None or self.vote.window < frozen.window:
             right = (each for each in self._batches.of_window(frozen.window) if self._batches.is_right(each, self.book))
             batch = next(right, None)
@@ -225,13 +179,12 @@ class Governor:
                 return
             self.vote = self._out.vote = Vote(frozen.window, batch.digest)
             self._out.persist = True
-        elif self._is_beat() and self._chain.votes.get(self._me) != self.vote:
+        elif self._chain.is_beat and self._chain.votes.get(self._me) != self.vote:
             self._out.vote = self.vote
 
-    def _deliver(self) -> None:
+    def _deliver(self, frozen: Frozen) -> None:
         """Bring our verdicts to the leader, until there is a batch."""
-        frozen = self._frozen_now()
-        if frozen is None or frozen.leader is None or frozen.leader == self._me or not self._is_beat():
+        if frozen.leader is None or frozen.leader == self._me or not self._chain.is_beat:
             return
         if self._batches.of_window(frozen.window):
             return
@@ -244,10 +197,15 @@ class Governor:
             self._out.send([frozen.leader], Ballot(judged=judged))
 
     def _request_unknown(self) -> None:
-        """Ask for batches that others voted for and this node does not have."""
-        wanted = {digest: voters for digest, voters in self._outcomes.values() if digest is not None}
-        if self._chain.last < self._rules.reading(self._window):
-            wanted |= {digest: tuple(voters) for digest, voters in self._chain.voters(self._window).items()}
+        """Ask for batches that this node does not have and needs: what is final, and what the leader or more than a
+        third of the stake vote for. Anybody can vote for a batch that nobody has.
+        """
+        wanted = self._progress.wanted()
+        frozen = self._chain.frozen.get(self._chain.window)
+        if frozen is not None and self._chain.is_open:
+            for digest, voters in self._chain.voters(frozen.window).items():
+                if frozen.leader in voters or frozen.backs(voters):
+                    wanted[digest] = tuple(voters)
         for digest, voters in wanted.items():
             peers = [each for each in voters if each != self._me]
             if peers and self._batches.get(digest) is None:
@@ -259,12 +217,6 @@ class Governor:
             for case in self._cases.due(self.book, self._chain.last):
                 self._out.probes.append(Probe(case.sent, len(case.observed)))
             self._out.persist |= signed != self._cases.signed
-
-    def _is_beat(self) -> bool:
-        return (self._chain.last - self._rules.start(self._window)) % self._rules.resend == 0
-
-    def _others(self, frozen: Frozen) -> list[str]:
-        return [each for each in sorted(frozen.stakes) if each != self._me]
 
     # messages
 
@@ -284,7 +236,7 @@ class Governor:
             if batch is not None:
                 self._out.send([sender], batch)
         elif isinstance(message, FinalsRequest):
-            finals = tuple(final for window, final in sorted(self._finals.items()) if window >= message.since)
+            finals = tuple(each for window, each in sorted(self._progress.finals.items()) if window >= message.since)
             self._out.send([sender], Finals(finals=finals[-WINDOWS_KEPT:]))
         elif isinstance(message, Finals):
             self._take_finals(message, sender)
@@ -305,8 +257,9 @@ class Governor:
     def _take_batch(self, batch: Batch) -> None:
         if batch.seal.signer in self.validators:
             self._witness.saw(batch.seal)
-        voted = self._chain.voters(batch.header.window)
-        wanted = batch.digest in voted or any(digest == batch.digest for digest, _ in self._outcomes.values())
+        frozen = self._chain.frozen.get(batch.header.window)
+        voters = self._chain.voters(batch.header.window).get(batch.digest, [])
+        wanted = batch.digest in self._progress.wanted() or (frozen is not None and frozen.backs(voters))
         try:
             if batch.header.window <= self.decided:
                 raise Refused("that window is decided")
@@ -316,11 +269,12 @@ class Governor:
             return
         if is_new:
             self._advance()
-            self._elect()
+            if (now := self._frozen_now()) is not None:
+                self._elect(now)
 
     def _take_finals(self, message: Finals, sender: str) -> None:
         for final in message.finals:
-            if final.signer != sender or not self._window - WINDOWS_KEPT <= final.window <= self._window:
+            if final.signer != sender or not self._chain.window - WINDOWS_KEPT <= final.window <= self._chain.window:
                 continue
             if self._witness.saw(final) and final.window >= self.decided and not self._is_informed():
                 self._catchup.hear(final)
@@ -342,31 +296,41 @@ class Governor:
 
     def _is_informed(self) -> bool:
         """Nothing to learn from others: sure, and not in the first window after an empty start."""
-        return self.is_sure and self._window > self._quiet_until and self._target is None
+        return self.is_sure and not self._progress.is_quiet(self._chain.window) and self._catchup.target is None
 
     def _ask(self) -> None:
+        """Go by what this node read off the chain itself, and ask the others, a fifth at a time."""
+        for window, digest, voters in self._progress.final_batches():
+            batch = self._batches.get(digest)
+            if batch is not None:
+                self._head_for(Target(window, batch.seal.version, tuple(each for each in voters if each != self._me)))
+                break
         frozen = self._chain.newest()
-        if frozen is None or not self._is_beat():
+        if frozen is None or not self._chain.is_beat:
             return
-        self._out.send(self._others(frozen), FinalsRequest(since=max(0, self.decided)))
-        self._fetch()
+        turn = self._chain.last // self._rules.resend % ASKED_IN_TURN
+        self._out.send(frozen.others(self._me)[turn::ASKED_IN_TURN], FinalsRequest(since=max(0, self.decided)))
+        self._out.fetch = self._catchup.fetch(self.book.frontier.size)
 
     def _aim(self) -> None:
-        """Is there enough to go by? Then go there."""
+        """Do enough of the others say the same?"""
         frozen = self._chain.newest()
-        target = None if frozen is None or self._is_informed() else self._catchup.target(frozen)
-        if target is None or target.window < self.decided:
+        target = None if frozen is None or self._is_informed() else self._catchup.agreed(frozen)
+        if target is not None:
+            self._head_for(target)
+
+    def _head_for(self, target: Target) -> None:
+        """Get to what is known to be final, unless this node is there or further."""
+        known = self._catchup.target
+        if target.window < self.decided or (known is not None and target.window < known.window):
             return
         if target.version == self.book.version:
             self._arrive(target)
-        elif target != self._target:
-            self.is_sure = False
-            self._target = target
-            self._fetch()
-
-    def _fetch(self) -> None:
-        if self._target is not None and self._target.size > self.book.frontier.size:
-            self._out.fetch = Fetch(self.book.frontier.size, self._target.version, self._target.peers)
+        elif target != self._catchup.target:
+            self._catchup.target = target
+            self._progress.is_sure = False
+            self._out.persist = True
+            self._out.fetch = self._catchup.fetch(self.book.frontier.size)
 
     def _adopt(self, target: Target, changes: Sequence[Change]) -> None:
         after = self.book.copy()
@@ -380,10 +344,8 @@ class Governor:
 
     def _arrive(self, target: Target) -> None:
         """This node now holds what is final after the target's window."""
-        self._target = None
-        self.decided = max(self.decided, target.window)
-        self.is_sure = True
-        self._outcomes = {window: found for window, found in self._outcomes.items() if window > self.decided}
+        self._catchup.target = None
+        self._progress.arrive(target.window)
         self._catchup.forget(self.decided - 1)
         self._cases.forget(self.book, self._chain.last)
         self._out.persist = True
@@ -392,24 +354,33 @@ class Governor:
     @property
     def has_diverged(self) -> bool:
         """The network agrees on a log that this node's is no beginning of: start again from a checkpoint."""
-        return self._target is not None and self._target.size <= self.book.frontier.size
+        return self._catchup.has_diverged(self.book.frontier.size)
 
     # memory
 
     def _close(self) -> Effects:
-        for culprit, proof in self._witness.accused.items():
-            if culprit not in self._named:
-                self._named.add(culprit)
-                self._out.accused.append(proof)
-                self._out.persist = True
-                self._out.send((each for each in sorted(self.validators) if each != self._me), proof)
+        for proof, is_ours in self._witness.news():
+            self._out.accused.append(proof)
+            self._out.persist = True
+            frozen = self._chain.newest()
+            if is_ours and frozen is not None:
+                self._out.send(frozen.others(self._me), proof)
         return self._out.close()
 
     def _forget(self) -> None:
         self._cases.forget(self.book, self._chain.last)
-        self._batches.forget(min(self.decided, self._window) - WINDOWS_KEPT)
-        self._finals = {window: each for window, each in self._finals.items() if window > self.decided - WINDOWS_KEPT}
-        self._outcomes = {k: found for k, found in self._outcomes.items() if k > self._window - 2 * WINDOWS_KEPT}
+        self._batches.forget(min(self.decided, self._chain.window) - WINDOWS_KEPT)
+        self._progress.forget(self._chain.window)
+
+    @property
+    def decided(self) -> int:
+        """The last window whose outcome is in the book."""
+        return self._progress.decided
+
+    @property
+    def is_sure(self) -> bool:
+        """Is this node's log what the network agrees on? While not, it does not judge, lead or vote."""
+        return self._progress.is_sure
 
     @property
     def last_block(self) -> int:
@@ -419,7 +390,7 @@ class Governor:
     @property
     def leader(self) -> str | None:
         """Who leads the current window, as far as this node can tell."""
-        frozen = self._chain.frozen.get(self._window)
+        frozen = self._chain.frozen.get(self._chain.window)
         return frozen.leader if frozen else None
 
     @property
@@ -433,13 +404,9 @@ class Governor:
             "chain": self._chain.dump(),
             "cases": self._cases.dump(),
             "batches": self._batches.dump(),
-            "outcomes": [[window, digest, list(voters)] for window, (digest, voters) in self._outcomes.items()],
-            "finals": [each.model_dump(mode="json") for each in self._finals.values()],
+            "progress": self._progress.dump(),
             "accused": [each.model_dump(mode="json") for each in self._witness.accused.values()],
             "led": self._led,
-            "quiet_until": self._quiet_until,
-            "decided": self.decided,
-            "is_sure": self.is_sure,
             "vote": list(self.vote) if self.vote else None,
             "version": self.book.version,
         }
@@ -447,18 +414,10 @@ class Governor:
     def _load(self, dumped: Mapping[str, Any]) -> None:
         self._cases.load(dumped["cases"])
         self._batches.load(dumped["batches"])
-        self._outcomes = {window: (digest, tuple(voters)) for window, digest, voters in dumped["outcomes"]}
-        finals = [Final.model_validate(each) for each in dumped["finals"]]
-        self._finals = {each.window: each for each in finals}
+        version = dumped["version"]  # a batch that was appended just before the end makes the log longer than that
+        is_there = self.book.version == version or self.book.frontier.size > int(version.partition(":")[0])
+        self._progress.load(dumped["progress"], book_window=self.book.window, is_there=is_there)
         proofs = [Equivocation.model_validate(each) for each in dumped["accused"]]
         self._witness.accused = {each.culprit: each for each in proofs}
-        self._named = set(self._witness.accused)
-        self._led, self._quiet_until = dumped["led"], dumped["quiet_until"]
+        self._led = dumped["led"]
         self.vote = Vote(*dumped["vote"]) if dumped["vote"] else None
-        self.decided = max(dumped["decided"], self.book.window)
-        self._outcomes = {window: found for window, found in self._outcomes.items() if window > self.decided}
-        self.is_sure = dumped["is_sure"] and self._has_kept_up(dumped["version"])
-
-    def _has_kept_up(self, version: str) -> bool:
-        """The log is what it was when this was dumped, or longer by a batch that was appended just before the end."""
-        return self.book.version == version or self.book.frontier.size > int(version.partition(":")[0])

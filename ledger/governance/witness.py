@@ -16,6 +16,7 @@ class Witness:
     def __init__(self, verify: Verify) -> None:
         self._verify = verify
         self._seen: OrderedDict[tuple[str, str, str], Verdict | Seal | Final] = OrderedDict()
+        self._news: list[tuple[Equivocation, bool]] = []
         self.accused: dict[str, Equivocation] = {}
 
     def saw(self, statement: Verdict | Seal | Final) -> bool:
@@ -31,12 +32,22 @@ class Witness:
             if len(self._seen) > KEPT:
                 self._seen.popitem(last=False)
         elif known.digest != statement.digest:
-            self.accused.setdefault(statement.signer, Equivocation(first=known, second=statement))
+            self._accuse(Equivocation(first=known, second=statement), is_ours=True)
         return True
 
     def heard(self, proof: Equivocation) -> bool:
         """Take in somebody else's proof; False when it proves nothing."""
         if not proof.is_proven(self._verify):
             return False
-        self.accused.setdefault(proof.culprit, proof)
+        self._accuse(proof, is_ours=False)
         return True
+
+    def news(self) -> list[tuple[Equivocation, bool]]:
+        """Proofs since the last call, one for each culprit, and whether this node found it itself."""
+        found, self._news = self._news, []
+        return found
+
+    def _accuse(self, proof: Equivocation, *, is_ours: bool) -> None:
+        if proof.culprit not in self.accused:
+            self.accused[proof.culprit] = proof
+            self._news.append((proof, is_ours))

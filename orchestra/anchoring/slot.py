@@ -12,12 +12,16 @@ from typing import Protocol
 
 from ledger.types import Signer
 from orchestra.anchoring.own_log import Envelope, OwnLog, read_envelope
+from orchestra.chain.errors import ChainError
 from orchestra.chain.types import Metagraph, TxOutcome
 
 logger = logging.getLogger(__name__)
 
 PATIENCE_BLOCKS = 2
 """How many blocks a commitment that the chain has taken may take to be seen before it is sent again."""
+
+REFUSALS_A_TEMPO = 30
+"""How often in a tempo the same commitment is offered to a chain that refuses it: as often as it would take some."""
 
 
 class Commits(Protocol):
@@ -36,7 +40,7 @@ class ChainSlot:
     netuid: int
     vote: str = ""
     _sent: str = field(default="", init=False)
-    _sent_at: int = field(default=0, init=False)
+    _again_at: int = field(default=0, init=False)
     _trouble: str = field(default="", init=False)
 
     def shown(self, members: Metagraph) -> Envelope | None:
@@ -50,23 +54,27 @@ class ChainSlot:
         return shown is not None and self.log.place(digest, shown.version) is not None
 
     async def keep(self, members: Metagraph) -> None:
-        """Commit when the chain shows something else than what stands. A refusal is logged once, and tried again with
-        the next block.
-
-        Raises:
-            orchestra.chain.ChainError: the chain cannot be reached.
+        """Commit when the chain shows something else than what stands. A chain that refuses it, or gives no reply,
+        holds up nothing else: that is logged once, and tried again some blocks later.
         """
         wanted, block = Envelope(self.log.version, self.vote), members.block.number
         if self.shown(members) == wanted or (wanted.version.startswith("0:") and not wanted.vote):
             return
-        if self._sent == str(wanted) and block <= self._sent_at + PATIENCE_BLOCKS:
+        if self._sent == str(wanted) and block < self._again_at:
             return
-        outcome = await self.chain.commit(self.signer, self.netuid, str(wanted))
-        if outcome.ok:
-            self._sent, self._sent_at = str(wanted), block
-        self._note("" if outcome.ok else f"the chain did not take our commitment ({outcome.code})")
+        self._note(await self._commit(str(wanted)))
+        pause = max(1, members.tempo // REFUSALS_A_TEMPO) if self._trouble else PATIENCE_BLOCKS + 1
+        self._sent, self._again_at = str(wanted), block + pause
+
+    async def _commit(self, data: str) -> str:
+        """What went wrong, or nothing."""
+        try:
+            outcome = await self.chain.commit(self.signer, self.netuid, data)
+        except ChainError as error:
+            return f"our commitment got no reply ({error})"
+        return "" if outcome.ok else f"the chain did not take our commitment ({outcome.code})"
 
     def _note(self, trouble: str) -> None:
         if trouble and trouble != self._trouble:
-            logger.warning("%s: tried again with the next block", trouble)
+            logger.warning("%s: tried again", trouble)
         self._trouble = trouble

@@ -6,11 +6,13 @@ sr25519, the wallets' default scheme; whatever a signature should mean (domain t
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias, cast
 
 import bittensor as bt
@@ -23,6 +25,9 @@ from orchestra.chain.errors import WalletExists, WalletLocked, WalletMissing
 
 SIGNATURE_BYTES = 64
 DEFAULT_PATH = "~/.bittensor/wallets"
+DRAFT = ".new-"
+Ask: TypeAlias = Callable[[str], str]
+"""Shows a prompt and returns what a person typed."""
 
 
 def verify_signature(ss58: str, data: bytes, signature: bytes) -> bool:
@@ -62,9 +67,12 @@ def load_signer(name: str, hotkey: str, path: str = DEFAULT_PATH) -> Signer:
     return cast(Signer, _unlock(open_wallet(name, hotkey, path).hotkey_file, name, hotkey, path))
 
 
-def load_coldkey(name: str, path: str = DEFAULT_PATH) -> Signer:
-    """The coldkey of a wallet, unlocked, for commands that spend. Raises as `load_signer`."""
-    return cast(Signer, _unlock(open_wallet(name, "default", path).coldkey_file, name, None, path))
+def load_coldkey(name: str, path: str = DEFAULT_PATH, *, ask: Ask | None = None) -> Signer:
+    """The coldkey of a wallet, unlocked, for commands that spend. Raises as `load_signer`.
+
+    `ask` gets the password from a person, where there is one and the environment has none.
+    """
+    return cast(Signer, _unlock(open_wallet(name, "default", path).coldkey_file, name, None, path, ask))
 
 
 WalletLike: TypeAlias = Signer | bt.Wallet
@@ -109,7 +117,11 @@ class WalletInfo:
 def list_wallets(path: str = DEFAULT_PATH) -> tuple[WalletInfo, ...]:
     """Every wallet below `path`, by name. Nothing is unlocked."""
     found = list_wallets_detailed(str(Path(path).expanduser()))
-    return tuple(WalletInfo(one.name, one.ss58, {key.name: key.ss58 for key in one.hotkeys}) for one in found)
+    return tuple(
+        WalletInfo(one.name, one.ss58, {key.name: key.ss58 for key in one.hotkeys})
+        for one in found
+        if not one.name.startswith(DRAFT)
+    )
 
 
 def create_wallet(
@@ -124,7 +136,7 @@ def create_wallet(
 
     `password` encrypts the coldkey (None leaves it open: for machines that hold nothing of value); hotkeys stay open,
     because a service has to use them. `on_mnemonic` receives ("coldkey" | "hotkey", words), which are kept nowhere else
-    in readable form. Raises WalletExists.
+    in readable form. Raises WalletExists, and OSError when the files cannot be written: then there are none.
     """
     wallet = open_wallet(name, hotkey, path)
     if wallet.hotkey_file.exists_on_device():
@@ -132,13 +144,41 @@ def create_wallet(
             f"Wallet {name!r} already has a hotkey {hotkey!r}: choose another --wallet.hotkey,"
             f" or see it with: orchestra wallet show --wallet.name {name}"
         )
-    tell = on_mnemonic or _keep_quiet
-    if not (wallet.coldkey_file.exists_on_device() or wallet.coldkeypub_file.exists_on_device()):
-        wallet.create_new_coldkey(
-            use_password=password is not None, coldkey_password=password, on_mnemonic=partial(tell, "coldkey")
-        )
-    wallet.create_new_hotkey(use_password=False, on_mnemonic=partial(tell, "hotkey"))
+    known = wallet.coldkey_file.exists_on_device() or wallet.coldkeypub_file.exists_on_device()
+    root, tell = Path(wallet.path), on_mnemonic or _keep_quiet
+    root.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=DRAFT, dir=root) as draft:
+        new = open_wallet(name, hotkey, draft)
+        if not known:
+            new.create_new_coldkey(
+                use_password=password is not None, coldkey_password=password, on_mnemonic=partial(tell, "coldkey")
+            )
+        new.create_new_hotkey(use_password=False, on_mnemonic=partial(tell, "hotkey"))
+        _read_back([new.hotkey_file, new.hotkeypub_file], None)
+        _read_back([] if known else [new.coldkey_file, new.coldkeypub_file], password)
+        _move(Path(draft), root)
     return WalletInfo(name, _public(wallet.coldkeypub_file), {hotkey: _public(wallet.hotkeypub_file)})
+
+
+def _read_back(files: list[Any], password: str | None) -> None:
+    """The SDK does not notice when a disk that fills up cuts a key off."""
+    for file in files:
+        try:
+            file.get_keypair(password if file.is_encrypted() else None)
+        except (KeyfileError, ValueError) as error:
+            raise OSError(errno.EIO, f"{Path(file.path).name} was cut off: is the disk full?") from error
+
+
+def _move(draft: Path, root: Path) -> None:
+    """Put finished files where they belong, the coldkey first: who is stopped between two can go on."""
+    files = sorted(path for path in draft.rglob("*") if path.is_file())
+    targets = [root / file.relative_to(draft) for file in files]
+    for target in targets:
+        if target.exists():
+            raise FileExistsError(errno.EEXIST, f"{target} exists")
+    for file, target in zip(files, targets, strict=True):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.replace(target)
 
 
 def _keep_quiet(role: str, words: str) -> None:
@@ -152,11 +192,11 @@ def _public(keyfile: Any) -> str | None:
         return None
 
 
-def _unlock(keyfile: Any, name: str, hotkey: str | None, path: str) -> Any:
+def _unlock(keyfile: Any, name: str, hotkey: str | None, path: str, ask: Ask | None = None) -> Any:
     """The keypair in a key file; `hotkey` None means the file is the coldkey (which changes only the advice)."""
     role = "coldkey" if hotkey is None else "hotkey"
     try:
-        return keyfile.get_keypair(_password(keyfile))
+        return keyfile.get_keypair(_password(keyfile, ask and partial(ask, f"Password for the {role} of {name}")))
     except FileNotFoundError as error:
         raise WalletMissing(_advice(role, name, hotkey, path)) from error
     except (WrongPasswordError, _NoPassword) as error:
@@ -174,11 +214,12 @@ class _NoPassword(ValueError):
     """An encrypted key file, and nobody to ask for its password."""
 
 
-def _password(keyfile: Any) -> str | None:
-    """What opens an encrypted key file without asking a person: services have nobody to ask."""
+def _password(keyfile: Any, ask: Callable[[], str] | None) -> str | None:
+    """What opens an encrypted key file; services have nobody to ask."""
     if not keyfile.is_encrypted():
         return None
     password = os.environ.get("BT_WALLET_PASSWORD") or get_password_from_environment(keyfile.env_var_name())
+    password = password or (ask() if ask else None)
     if not password:
         raise _NoPassword("it is encrypted and no password was given")
     return password

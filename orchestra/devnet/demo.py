@@ -9,25 +9,30 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
 
 from orchestra import render
 from orchestra.chain import Chain, ChainError, Metagraph
-from orchestra.client import Answer, Client, OrchestraError
+from orchestra.cli import CommandFailed, read_schema
+from orchestra.client import Answer, Client, OrchestraError, build_request
 from orchestra.devnet.network import NETUID, STAKE_RAO, Layout, LocalNetwork, NeuronSpec
 from orchestra.devnet.processes import ProcessFailed
+from orchestra.devnet.up import alone_in
 from orchestra.gateway.network import neuron_documents
-from orchestra.schema import TargetSchema, TargetSchemaError
+from orchestra.schema import TargetSchemaError
+from orchestra.settings import SettingsError
 from orchestra.transport import run
+
+T = TypeVar("T")
 
 OBJECTIVE = (
     "Research cloud GPU pricing from RunPod, Vast.ai, and Lambda. Recommend a price point for our new inference API."
@@ -37,7 +42,9 @@ SCHEMA: dict[str, Any] = {
     "recommendation": {"price_point": "float", "rationale": "str"},
 }
 PATIENCE_S = 120.0
+"""For blocks of a second or less."""
 POLL_S = 0.4
+TELL_EVERY_S = 15.0
 WIDTH = 140
 """Columns when nobody's terminal says how many it has."""
 
@@ -46,28 +53,62 @@ class DemoFailed(RuntimeError):
     """The network did not do what it should in time. The message says what it was waiting for."""
 
 
+FORESEEN = (ProcessFailed, DemoFailed, CommandFailed, SettingsError, OrchestraError, TargetSchemaError, ChainError)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Waits for what comes with the blocks: longer where these are slow, and never silent for long."""
+
+    block_time_s: float
+    say: Callable[[str], None]
+
+    async def until(self, what: str, ready: Callable[[], Awaitable[T | None]]) -> T:
+        """What `ready` finds, asked again and again.
+
+        Raises:
+            DemoFailed: it found nothing in time.
+        """
+        now = asyncio.get_running_loop().time
+        began = told = now()
+        patience_s = PATIENCE_S * max(1.0, self.block_time_s)
+        while now() - began < patience_s:
+            if (found := await ready()) is not None:
+                return found
+            await asyncio.sleep(POLL_S)
+            if now() - told >= TELL_EVERY_S:
+                told = now()
+                self.say(f"  still waiting for {what}")
+        hint = "run again with --keep FOLDER and see its logs"
+        raise DemoFailed(f"gave up after {patience_s:g} s waiting for {what}; {hint}")
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
 def main(
     objective: Annotated[str, typer.Option(help="What to find out.")] = OBJECTIVE,
     schema: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="JSON file with the target_schema of the answer.")
+        str | None,
+        typer.Option(metavar="FILE|JSON", help="The shape of the answer: a target_schema, or a file with it."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")] = False,
     block_time: Annotated[float, typer.Option(min=0.2, max=60, help="Seconds between blocks.")] = 1.0,
     keep: Annotated[Path | None, typer.Option(help="Run in this folder and leave it (logs, databases).")] = None,
 ) -> None:
     """Start a network (chain, 4 subnets, 4 miners, 2 validators, gateway), answer an objective, score, pay, stop."""
-    console = Console(stderr=as_json)
-    if not console.is_terminal:
-        console.width = WIDTH
+    console = render.console(stderr=as_json, piped_width=WIDTH)
     try:
-        wanted: dict[str, Any] = json.loads(schema.read_text()) if schema else SCHEMA
-        TargetSchema.parse(wanted)
+        wanted = SCHEMA if schema is None else read_schema(schema)
+        build_request(objective, wanted)
         with tempfile.TemporaryDirectory(prefix="orchestra-demo-") as folder:
             document = run(_interruptible(_demo(keep or Path(folder), objective, wanted, block_time, console)))
-    except (ProcessFailed, DemoFailed, OrchestraError, TargetSchemaError, ChainError, ValueError) as error:
-        raise SystemExit(f"demo: {error}") from None
+    except FORESEEN as error:
+        typer.echo(f"demo: {error}", err=True)
+        raise typer.Exit(1) from None
     except asyncio.CancelledError:
-        raise SystemExit(130) from None
+        raise typer.Exit(130) from None
     if as_json:
         print(json.dumps(document, indent=2))
 
@@ -88,15 +129,16 @@ async def _demo(
     def say(message: str) -> None:
         console.print(f"[dim]{time.monotonic() - began:5.1f} s[/dim]  {message}", highlight=False)
 
-    network = LocalNetwork(Layout(folder), block_time_s=block_time, progress=say)
-    say("starting a network: everything below is a process of its own")
-    try:
-        await network.start()
-        async with await Chain.open(network.network) as chain:
-            return await _show(network, chain, objective, schema, say, console)
-    finally:
-        await network.stop()
-        say("everything is stopped")
+    with alone_in(folder):
+        network = LocalNetwork(Layout(folder), block_time_s=block_time, progress=say)
+        say("starting a network: everything below is a process of its own")
+        try:
+            await network.start()
+            async with await Chain.open(network.network) as chain:
+                return await _show(network, chain, objective, schema, say, console)
+        finally:
+            await network.stop()
+            say("everything is stopped")
 
 
 async def _show(
@@ -107,25 +149,24 @@ async def _show(
     say: Callable[[str], None],
     console: Console,
 ) -> dict[str, Any]:
+    waiting = Waiting(network.block_time_s, say)
     say("validators challenge the miners ...")
-    await _until("every miner to be scored by both validators", lambda: _everybody_scored(network))
+    await waiting.until("every miner to be scored by both validators", lambda: _everybody_scored(network))
     say(f"objective: {objective}")
     answer = await _ask(network, objective, schema, say)
     told = answer.raw.model_dump(mode="json")
-    for part in (
-        render.result_panel(told),
-        render.gaps_list(told["gaps"]),
-        render.pipeline_table(told["pipeline"]),
-        render.provenance_table(told["provenance"], told["result"], count=3),
-    ):
+    for part in (render.result_panel(told), render.gaps_list(told["gaps"]), render.pipeline_table(told["pipeline"])):
         console.print(part)
+    if told["provenance"]:
+        console.print(render.provenance_table(told["provenance"], told["result"], count=3))
     say("waiting for weights and an epoch ...")
-    members = await _until("weights on chain and an epoch after them", lambda: _paid(network, chain))
-    document = await _document(network, chain, members, answer)
+    members = await waiting.until("weights on chain and an epoch after them", lambda: _paid(network, chain))
+    statuses = await waiting.until("both validators' scores", lambda: _statuses(network))
+    document = await _document(network, chain, members, answer, statuses)
     names = {network.address(spec.name): spec.name for spec in (*network.validators, *network.miners)}
-    for validator, scores in document["scores_by_validator"].items():
+    for number, (validator, scores) in enumerate(document["scores_by_validator"].items(), start=1):
         console.print(f"as {validator} sees it:", style="bold")
-        console.print(render.scores_table(scores, names))
+        console.print(render.scores_table(scores, names, legend=number == len(network.validators)))
     console.print(render.reasons_list(list(document["scores"].values()), names, most=2))
     by_hotkey = {each["hotkey"]: document["weights"][each["name"]] for each in document["miners"]}
     console.print(render.weights_table(document["neurons"], by_hotkey, names))
@@ -143,18 +184,6 @@ async def _ask(network: LocalNetwork, objective: str, schema: dict[str, Any], sa
             text = text.replace(hotkey, name)
         say(f"  {news.stage}: {text}")
     raise DemoFailed("the gateway ended its answer without a result")
-
-
-async def _until(what: str, ready: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        found = await ready()
-        if found is not None:
-            return found
-        await asyncio.sleep(POLL_S)
-    raise DemoFailed(
-        f"gave up after {PATIENCE_S:g} s waiting for {what}; run again with --keep FOLDER and see its logs"
-    )
 
 
 async def _statuses(network: LocalNetwork) -> dict[str, dict[str, Any]] | None:
@@ -192,8 +221,9 @@ async def _paid(network: LocalNetwork, chain: Chain) -> Metagraph | None:
     return members if honest and cheats else None
 
 
-async def _document(network: LocalNetwork, chain: Chain, members: Metagraph, answer: Answer) -> dict[str, Any]:
-    statuses = await _until("both validators' scores", lambda: _statuses(network))
+async def _document(
+    network: LocalNetwork, chain: Chain, members: Metagraph, answer: Answer, statuses: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
     weights = await chain.weights(NETUID)
     rows = {spec.name: weights.get(_uid(network, members, spec), {}) for spec in network.validators}
     first = {each["hotkey"]: each for each in statuses[network.validators[0].name]["scores"]}
@@ -240,5 +270,4 @@ def _incentive(network: LocalNetwork, members: Metagraph, spec: NeuronSpec) -> f
 
 
 if __name__ == "__main__":
-    sys.argv[0] = "scripts/demo"
-    typer.run(main)
+    app(prog_name="./scripts/demo")

@@ -8,6 +8,7 @@ addresses. Started again on the same folder, the network goes on where it was.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import random
@@ -17,16 +18,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ledger.canonical import canonical
+from ledger.entry import SubnetEntry
 from orchestra.chain import create_wallet, dev_signer, list_wallets, wallet_address
+from orchestra.chain.owner import LOCAL
 from orchestra.devnet.entries import devnet_entries
 from orchestra.devnet.processes import Child, Processes, ProcessFailed
 from orchestra.devnet.subnets.__main__ import DEFAULT_KEY_URI, DEFAULT_KEYS
 from orchestra.flags import COUNCIL
 from orchestra.local_files import local_file
+from orchestra.settings import SettingsError
 
 NETUID = 2
-TEMPO = 10
+TEMPO = int(LOCAL["tempo"].value)
 STAKE_RAO = 10_000 * 10**9
 FAUCET_RAO = 1_000_000 * 10**9
 _PORTS = (20_000, 32_000)
@@ -109,13 +112,14 @@ Progress = Callable[[str], None]
 @dataclass(slots=True)
 class LocalNetwork:
     """A running network. Use `start`, then `stop`; the folder survives. `governed`: its validators agree on the Ledger,
-    otherwise the first one commits to it.
+    otherwise the first one commits to it. `left_out`: entries of local subnets that the Ledger does not begin with.
     """
 
     layout: Layout
     block_time_s: float = 1.0
     chain_port: int = 0
     governed: bool = False
+    left_out: tuple[str, ...] = ()
     validators: tuple[NeuronSpec, ...] = VALIDATORS
     miners: tuple[NeuronSpec, ...] = MINERS
     progress: Progress = lambda _: None
@@ -144,9 +148,13 @@ class LocalNetwork:
 
         Raises:
             ProcessFailed: a process did not come up.
+            SettingsError: the folder cannot be written to.
         """
         try:
             await self._start()
+        except OSError as error:
+            await self.stop()
+            raise unusable(self.layout.root, error) from None
         except BaseExceptionGroup as group:
             await self.stop()
             raise _process_failed(group) or group from None
@@ -162,9 +170,10 @@ class LocalNetwork:
     async def _start(self) -> None:
         self.layout.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.settings = self._settings()
-        self.progress("wallets")
         self._make_wallets()
+        self.progress("wallets")
         self.settings["ledger_committer"] = COUNCIL if self.governed else self.address(self.validators[0].name)
+        write_private(self.layout.state, self.settings)
         self._write_shared_files()
         await self._start_chain()
         await self._start_subnets()
@@ -178,7 +187,7 @@ class LocalNetwork:
     def _settings(self) -> dict[str, Any]:
         if self.layout.state.exists():
             known: dict[str, Any] = json.loads(self.layout.state.read_text())
-            return known | {"chain_port": self._chain_port(known["chain_port"])}
+            return self._moved(known) | {"chain_port": self._chain_port(known["chain_port"])}
         names = [spec.name for spec in (*self.validators, *self.miners)]
         free = FreePorts()
         ports = {spec.name: free.on(spec.host) for spec in (*self.validators, *self.miners)}
@@ -197,13 +206,23 @@ class LocalNetwork:
             "wallets": str(self.layout.wallets),
         }
 
+    def _moved(self, known: dict[str, Any]) -> dict[str, Any]:
+        """Ports as before, unless somebody took one meanwhile; those of the subnets stand in the Ledger and stay."""
+        free, hosts = FreePorts(), {spec.name: spec.host for spec in (*self.validators, *self.miners)}
+        for kind in ("ports", "controls", "gateways"):
+            for name, port in known[kind].items():
+                host = hosts.get(name, "127.0.0.1") if kind == "ports" else "127.0.0.1"
+                known[kind][name] = port if is_free(host, port) else free.on(host)
+        known["gateway"] = f"http://127.0.0.1:{known['gateways'][self.validators[0].name]}"
+        return known
+
     def _chain_port(self, before: int) -> int:
         """Where the chain was before, unless another network has taken that port meanwhile."""
         return before if is_free("127.0.0.1", before) else self.chain_port or FreePorts().on("127.0.0.1")
 
     def _make_wallets(self) -> None:
         wallets = str(self.layout.wallets)
-        known = {wallet.name for wallet in list_wallets(wallets)}
+        known = {wallet.name for wallet in list_wallets(wallets) if wallet.hotkeys}
         for name in ("owner", *self.settings["names"]):
             if name not in known:
                 create_wallet(name, "default", wallets, password=PASSWORDLESS)
@@ -217,7 +236,7 @@ class LocalNetwork:
     async def _start_chain(self) -> None:
         genesis = self.layout.root / "genesis.json"
         if not genesis.exists():
-            genesis.write_bytes(canonical(self._genesis()))
+            write_private(genesis, self._genesis())
         arguments = ["--db", str(self.layout.root / "chain.sqlite"), "--genesis", str(genesis)]
         arguments += ["--port", str(self.settings["chain_port"]), "--block-time", str(self.block_time_s)]
         inherited = self._inherited("chain")
@@ -228,14 +247,8 @@ class LocalNetwork:
 
     def _genesis(self) -> dict[str, Any]:
         owner = {"owner_coldkey": self.address("owner", "coldkey"), "owner_hotkey": self.address("owner")}
-        rules = {
-            "tempo": TEMPO,
-            "weights_rate_limit": TEMPO // 2,
-            "serving_rate_limit": 2,
-            "immunity_period": 5 * TEMPO,
-            "commit_reveal_weights_enabled": False,
-            "max_validators": 16,
-        }
+        rules = {name: rule.value for name, rule in LOCAL.items()}
+        rules |= {"weights_rate_limit": TEMPO // 2, "max_validators": 16}
         faucet = dev_signer(FAUCET_KEY).ss58_address
         atlas = {"hotkey": ATLAS_HOTKEY, "coldkey": self.address("owner", "coldkey")}
         others = [{**owner, "netuid": n, "neurons": [atlas] if n == SUBNETS["atlas"] else []} for n in SUBNETS.values()]
@@ -291,12 +304,17 @@ class LocalNetwork:
         """The control URL of a local subnet: latency, errors, outage, schema."""
         return f"http://127.0.0.1:{self.settings['controls'][name]}"
 
+    def entries(self) -> tuple[SubnetEntry, ...]:
+        """What the local subnets are, as the Ledger should say it."""
+        origins = {name: f"http://127.0.0.1:{self.settings['subnets'][name]}" for name in SUBNETS}
+        real_model = bool(os.environ.get("ORCHESTRA_LLM_BASE_URL"))
+        return devnet_entries(origins, ATLAS_HOTKEY, real_model=real_model)
+
     def _write_shared_files(self) -> None:
         origins = {name: f"http://127.0.0.1:{self.settings['subnets'][name]}" for name in SUBNETS}
         if not self.layout.ledger.exists():
-            real_model = bool(os.environ.get("ORCHESTRA_LLM_BASE_URL"))
-            entries = devnet_entries(origins, ATLAS_HOTKEY, real_model=real_model)
-            self.layout.ledger.write_bytes(canonical([entry.model_dump(mode="json") for entry in entries]))
+            entries = [entry for entry in self.entries() if entry.id not in self.left_out]
+            write_private(self.layout.ledger, [entry.model_dump(mode="json") for entry in entries])
         keys = {name: {"key": DEFAULT_KEYS[entry], "origin": origins[entry]} for entry, name in SECRETS.items()}
         write_private(self.layout.keys, keys)
         for spec in self.miners:
@@ -340,6 +358,12 @@ class LocalNetwork:
 
     def _process_table(self) -> dict[str, int]:
         return {name: child.pid for name, child in self.processes.children.items()}
+
+
+def unusable(root: Path, error: OSError) -> SettingsError:
+    """What to say of a network's folder that cannot be used."""
+    hint = "make room, or choose another folder" if error.errno == errno.ENOSPC else "choose another folder"
+    return SettingsError(f"cannot use {error.filename or root} ({error.strerror}): {hint}")
 
 
 def _process_failed(error: BaseException) -> BaseException | None:

@@ -36,6 +36,7 @@ class Child:
     environment: Mapping[str, str]
     inherit: tuple[int, ...]
     log: Path
+    log_from: int
     process: asyncio.subprocess.Process
     ready: dict[str, Any]
 
@@ -66,10 +67,11 @@ class Child:
         await self.process.wait()
 
     def tail(self, lines: int = 15) -> str:
-        """The end of its log."""
+        """The end of what it wrote to its log, which goes on from run to run."""
         if not self.log.exists():
             return ""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        said = self.log.read_bytes()[self.log_from :].decode(errors="replace")
+        return "\n".join(said.splitlines()[-lines:])
 
 
 @dataclass(slots=True)
@@ -113,6 +115,7 @@ class Processes:
         self.logs.mkdir(parents=True, exist_ok=True)
         path = self.logs / f"{name}.log"
         with path.open("ab") as log:
+            began = log.tell()
             process = await asyncio.create_subprocess_exec(
                 *argv,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -123,7 +126,7 @@ class Processes:
                 pass_fds=inherit,
                 preexec_fn=_die_with_parent,
             )
-        child = Child(name, argv, environment, inherit, path, process, {})
+        child = Child(name, argv, environment, inherit, path, began, process, {})
         self.children[name] = child
         try:
             async with asyncio.timeout(timeout_s):
@@ -156,7 +159,8 @@ async def _ready_line(child: Child) -> dict[str, Any]:
             if isinstance(message, dict):
                 return message  # pyright: ignore[reportUnknownVariableType] - strict readers follow
     code = await child.process.wait()
-    raise ProcessFailed(f"{child.name} ended with {code} before it was ready; see {child.log}\n{child.tail()}")
+    last = child.tail() or "it wrote nothing: is the disk full?"
+    raise ProcessFailed(f"{child.name} ended with {code} before it was ready; see {child.log}\n{last}")
 
 
 def _inherited() -> dict[str, str]:

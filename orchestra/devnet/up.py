@@ -19,7 +19,7 @@ from typing import Any
 from rich.console import Console
 
 from orchestra.chain.networks import LOCAL_NAME, LOCAL_PORT
-from orchestra.devnet.network import NETUID, Layout, LocalNetwork, default_root, is_free
+from orchestra.devnet.network import NETUID, Layout, LocalNetwork, default_root, is_free, unusable
 from orchestra.devnet.processes import Child, ProcessFailed
 from orchestra.settings import SettingsError
 
@@ -36,10 +36,10 @@ async def keep_up(folder: Path | None, *, block_time_s: float, console: Console)
 
     Raises:
         ProcessFailed: a process did not come up.
-        SettingsError: the network of this folder runs already.
+        SettingsError: the network of this folder runs already, or the folder cannot be used.
     """
     root = (folder or default_root()).expanduser().resolve()
-    with _alone_in(root), console.status("starting") as status:
+    with alone_in(root), console.status("starting") as status:
 
         def progress(what: str) -> None:
             console.print(f"[green]up[/]  {what}", highlight=False)
@@ -85,13 +85,22 @@ def _chain_port() -> int:
 
 
 @contextmanager
-def _alone_in(root: Path) -> Generator[None]:
-    root.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (root / "up.lock").open("a") as file:
+def alone_in(root: Path) -> Generator[None]:
+    """Make the folder of a network and keep others out of it.
+
+    Raises:
+        SettingsError: another network runs there, or the folder cannot be used.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = (root / "up.lock").open("a")
+    except OSError as error:
+        raise unusable(root, error) from None
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            message = f"the network in {root} is up already: use it, or choose another folder with --dir"
+            message = f"the network in {root} is up already: use it, or choose another folder"
             raise SettingsError(message) from None
         yield
 

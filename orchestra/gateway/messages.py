@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from orchestra.protocol import DEFAULT_DEADLINE_MS, MAX_OBJECTIVE_CHARS
 
 DEFAULT_MAX_COST_TAO = "0.01"
+AMOUNT = r"^[0-9]{1,9}(\.[0-9]{1,9})?$"
 NDJSON = "application/x-ndjson"
 """Ask for it with `Accept`: lines of JSON, `Progress` as it happens and the result, or the problem, as the last."""
 
@@ -25,7 +27,15 @@ class ObjectiveRequest(BaseModel):
     target_schema: dict[str, Any]
     deadline_ms: int = Field(default=DEFAULT_DEADLINE_MS, ge=1_000, le=600_000)
     allow_replay: bool = False
-    max_cost_tao: str = Field(default=DEFAULT_MAX_COST_TAO, pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})?$")
+    max_cost_tao: str = Field(default=DEFAULT_MAX_COST_TAO, pattern=AMOUNT)
+
+    @field_validator("max_cost_tao", mode="before")
+    @classmethod
+    def _in_words(cls, value: object) -> object:
+        """What the pattern refuses is said without it."""
+        if isinstance(value, str) and not re.match(AMOUNT, value):
+            raise ValueError("write TAO as a decimal with at most 9 places, such as 0.01")
+        return value
 
 
 class Verification(BaseModel):
@@ -72,4 +82,4 @@ def first_fault(error: ValidationError) -> str:
     """The first thing wrong with a message: its place, and what belongs there. Never longer than a line or two."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     where = "/".join(str(part) for part in first["loc"]) or "the body"
-    return f"{where[:100]}: {first['msg'][:300]}"
+    return f"{where[:100]}: {first['msg'].removeprefix('Value error, ')[:300]}"

@@ -6,10 +6,11 @@ twice costs two bonds. Both are prevented by the row that is here first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 from pydantic import TypeAdapter
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text, delete, insert, select, update
@@ -18,7 +19,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from ledger.canonical import sha256
 from ledger.changes import Outcome
 from ledger.database import open_engine, reading
-from ledger.entry import SubnetEntry
 from ledger.proposals import Anchor, Proposal, proposal_payload
 
 metadata = MetaData()
@@ -38,7 +38,7 @@ wanted = Table(
     "wanted",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("entry", Text, nullable=False),
+    Column("claim", Text, nullable=False),
 )
 
 KEPT = 1_000
@@ -139,11 +139,13 @@ class DraftStore:
             for row in rows
         )
 
-    # entries that an operator wants in the Ledger
+    # what an operator wants the Ledger to say
 
-    async def want(self, entries: Sequence[SubnetEntry]) -> None:
-        """Ask the node that runs on this folder to propose these entries as new subnets."""
-        rows = [{"entry": entry.model_dump_json()} for entry in entries]
+    async def want(self, claims: Sequence[Mapping[str, Any]]) -> None:
+        """Ask the node that runs on this folder to propose this: a proposal's fields but for proposer, base and salt,
+        which are that node's to fill in.
+        """
+        rows = [{"claim": json.dumps(claim)} for claim in claims]
         async with self._engine.begin() as connection:
             await connection.execute(insert(wanted), rows)
 
@@ -152,8 +154,8 @@ class DraftStore:
         async with self._engine.begin() as connection:
             await connection.execute(delete(wanted).where(wanted.c.id == wish))
 
-    async def wishes(self) -> dict[int, SubnetEntry]:
+    async def wishes(self) -> dict[int, dict[str, Any]]:
         """What was asked for and not yet proposed."""
         async with reading(self._engine) as connection:
             rows = (await connection.execute(select(wanted).order_by(wanted.c.id))).all()
-        return {row.id: SubnetEntry.model_validate_json(row.entry) for row in rows}
+        return {row.id: json.loads(row.claim) for row in rows}

@@ -55,6 +55,18 @@ class Drift:
     response: str | None
     evidence: tuple[Hash, ...]
 
+    @property
+    def claim(self) -> dict[str, Any]:
+        """What there is to propose (`ledger.proposals.SchemaUpdate`)."""
+        return {
+            "kind": "schema_update",
+            "entry": self.entry,
+            "operation": self.operation,
+            "output_schema": self.output_schema,
+            "response": self.response,
+            "evidence": self.evidence,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:

@@ -10,26 +10,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from ledger.applying import CannotApply, apply, base_of
 from ledger.changes import Bond
 from ledger.entry import SubnetEntry
 from ledger.governance.rules import Rules
-from ledger.proposals import (
-    Anchor,
-    Deprecation,
-    NewSubnet,
-    Proposal,
-    SchemaUpdate,
-    SignedProposal,
-    proposal_payload,
-    sign,
-)
+from ledger.proposals import Anchor, Proposal, SignedProposal, proposal_payload, sign
 from ledger.types import Signer
 from orchestra.anchoring import ChainSlot
 from orchestra.chain.types import Metagraph
@@ -40,6 +31,7 @@ from orchestra.peers import Peer, PeerFailed
 
 logger = logging.getLogger(__name__)
 
+_PROPOSAL: TypeAdapter[Proposal] = TypeAdapter(Proposal)
 NO_BASE = "0x" + "00" * 32
 TAKEN = ""
 """A validator's answer to a proposal that it took in hand; any other says why not."""
@@ -100,19 +92,16 @@ class Proposer:
             return
         busy |= await self._found_false(block)
         room = self.rules.proposals_per_coldkey - len(open_)
-        for number, body in list(wishes.items())[: max(0, room)]:
-            room -= await self._propose(NewSubnet, body.id, block, wish=number, body=body)
+        for wish, claim in list(wishes.items())[: max(0, room)]:
+            room -= await self._propose(claim, block, wish=wish)
         for drift in drifts:
             if (drift.entry, drift.operation) in busy:
                 self.noticed.forget(drift.entry, drift.operation)
             elif room > 0:
-                parts: dict[str, Any] = {"output_schema": drift.output_schema, "response": drift.response}
-                room -= await self._propose(
-                    SchemaUpdate, drift.entry, block, operation=drift.operation, evidence=drift.evidence, **parts
-                )
+                room -= await self._propose(drift.claim, block)
         for entry, evidence in dead.items():
             if (entry, "") not in busy and room > 0:
-                room -= await self._propose(Deprecation, entry, block, evidence=evidence)
+                room -= await self._propose({"kind": "deprecation", "entry": entry, "evidence": evidence}, block)
 
     async def _found_false(self, block: int) -> set[tuple[str, str]]:
         """What we said wrongly, and not long ago."""
@@ -120,29 +109,25 @@ class Proposer:
         since = block - self.rules.false_within
         return {(each.proposal.entry, each.operation) for each in found if each.block > since}
 
-    async def _propose(
-        self, kind: Callable[..., Proposal], entry_id: str, block: int, *, wish: int | None = None, **fields: Any
-    ) -> bool:
+    async def _propose(self, claim: Mapping[str, Any], block: int, *, wish: int | None = None) -> bool:
         """Write a proposal down; one that could never be applied is not made, and what led to it forgotten."""
-        common: dict[str, Any] = {"proposer": self.signer.ss58_address, "entry": entry_id, "salt": self._salt()}
-        entry = self.ledger.view.entry(entry_id)
+        entry = self.ledger.view.entry(claim["entry"])
+        ours: dict[str, Any] = {"proposer": self.signer.ss58_address, "salt": "0x" + self.salt().hex()}
+        if claim["kind"] != "new_subnet":
+            ours["base"] = NO_BASE
         try:
-            proposal = kind(**common, **({} if kind is NewSubnet else {"base": NO_BASE}), **fields)
-            proposal = _on_base(proposal, entry)
+            proposal = _on_base(_PROPOSAL.validate_python({**claim, **ours}), entry)
             apply(entry, proposal, block=block)
             draft = Draft(proposal, "fixed", block)
             await self.store.add(draft, instead_of=wish)
         except (CannotApply, ValidationError, ValueError) as error:
-            logger.warning("nothing is proposed about %s: %s", entry_id, str(error).partition("\n")[0])
-            self.noticed.forget(entry_id, fields.get("operation", ""))
+            logger.warning("nothing is proposed about %s: %s", claim["entry"], str(error).partition("\n")[0])
+            self.noticed.forget(claim["entry"], claim.get("operation", ""))
             if wish is not None:
                 await self.store.forget(wish)
             return False
-        logger.info("proposing a %s of %s %s", proposal.kind, entry_id, draft.digest)
+        logger.info("proposing a %s of %s %s", proposal.kind, proposal.entry, draft.digest)
         return True
-
-    def _salt(self) -> str:
-        return "0x" + self.salt().hex()
 
     # from the log to the chain to the validators
 

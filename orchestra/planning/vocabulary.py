@@ -42,15 +42,23 @@ def concepts() -> Mapping[str, Concept]:
     return {name: _concept(name, words) for name, words in _table().items()}
 
 
+KEPT_CHARS = 4_096
+"""What a longer text speaks of is worked out anew: thousands of them would fill the memory."""
+
+
 @lru_cache(maxsize=1)
 def deed_verbs() -> frozenset[str]:
     """Every verb, as written in the data, that asks for work to be done."""
     return frozenset(verb for words in _table().values() for deed in words["do"] for verb in deed[0].split())
 
 
-@lru_cache(maxsize=4096)
 def concepts_in(text: str) -> frozenset[str]:
     """The capabilities that a text speaks of, by any of the phrases they are called, small words aside."""
+    return _concepts_in(text) if len(text) <= KEPT_CHARS else _concepts_in.__wrapped__(text)
+
+
+@lru_cache(maxsize=4096)
+def _concepts_in(text: str) -> frozenset[str]:
     return frozenset(_spoken(_telling(text), _called()))
 
 
@@ -71,8 +79,13 @@ def _spoken(words: list[str], index: _Index) -> Iterator[str]:
         for phrase, name in index.get(word, ())
         if tuple(words[at : at + len(phrase)]) == phrase
     ]
+    reach: dict[int, int] = {}
+    for start, end, _ in found:
+        reach[start] = max(end, reach.get(start, 0))
+    longest = max((end - start for start, end in reach.items()), default=0)
     for start, end, name in found:
-        if not any(a <= start and end <= b and b - a > end - start for a, b, _ in found):
+        before = range(start - longest + 1, start)  # where a longer phrase over this one can begin
+        if reach[start] == end and all(reach.get(at, 0) < end for at in before):
             yield name
 
 

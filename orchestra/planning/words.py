@@ -54,9 +54,17 @@ def lexicon(name: str) -> frozenset[str]:
 STOPWORDS = lexicon("stopwords")
 
 
-@lru_cache(maxsize=65_536)
+LONGEST_WORD = 64
+"""A longer one is its own stem."""
+
+
 def stem(word: str) -> str:
     """A crude stem: `prices`, `pricing` and `priced` meet at `pric`."""
+    return _stem(word) if len(word) <= LONGEST_WORD else word.casefold()
+
+
+@lru_cache(maxsize=65_536)
+def _stem(word: str) -> str:
     word = word.casefold().removesuffix("'s").removesuffix("’s").replace("'", "").replace("’", "")
     if len(word) <= 3 or word in _WHOLE or any(letter.isdigit() or letter == "." for letter in word):
         return word

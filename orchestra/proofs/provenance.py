@@ -67,8 +67,8 @@ class _Provenance:
         except PointerError:
             return Finding(Code.PROVENANCE_DANGLING, pointer=pointer)
         prose = is_free_text_at(self.schema.shape, pointer)
-        sources = sources_of(origin) if isinstance(origin, Derivation) else origin
-        for source in sources:
+        sources = tuple(dict.fromkeys(sources_of(origin) if isinstance(origin, Derivation) else origin))
+        for source in sources:  # each once: a long list that is cited a hundred thousand times is compared once
             if problem := self._problem(source, local_counts=prose and not isinstance(origin, Derivation)):
                 return Finding(problem, step=source.step, pointer=pointer)
         if not sources:

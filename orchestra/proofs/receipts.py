@@ -2,7 +2,8 @@
 
 A receipt that does not hold refutes, because the miner passed it on as if it did. A missing one earns nothing. What the
 miner cannot help (the key's registration, the provider's clock) is unverifiable and leaves the step to replay. A chain
-that cannot be read is the auditor's own failure.
+that cannot be read is the auditor's own failure. It is asked once for each key, however many steps carry its receipts:
+a miner decides about those.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ CLOCK_SLACK_MS = 5_000
 """By how much a provider's clock may differ from ours."""
 
 
+Registrations = dict[tuple[int, str], bool | None]
+"""What the chain said of (netuid, key) during one audit."""
+
+
 class IsRegistered(Protocol):
     """Is this hotkey a neuron of that subnet? None: the chain cannot be read now."""
 
@@ -42,15 +47,16 @@ class Receipts:
     async def check(self, response: OrchestraResponse, view: LedgerView | None) -> list[Finding]:
         """One finding for each step that has a receipt or should have one."""
         found: list[Finding] = []
+        known: Registrations = {}
         for step in response.task_pipeline:
             ref = view.operation(step.entry, step.operation) if view else None
             if ref is not None and step.receipt is not None:
-                found.append(Finding(await self._judge(step, step.receipt, ref), step=step.step))
+                found.append(Finding(await self._judge(step, step.receipt, ref, known), step=step.step))
             elif ref is not None and ref.operation.receipt_key and step.error is None:
                 found.append(Finding(Code.RECEIPT_MISSING, step=step.step))
         return found
 
-    async def _judge(self, step: TaskStep, receipt: Receipt, ref: OperationRef) -> Code:
+    async def _judge(self, step: TaskStep, receipt: Receipt, ref: OperationRef, known: Registrations) -> Code:
         if not ref.operation.receipt_key:
             return Code.RECEIPT_UNEXPECTED
         if receipt.key != ref.operation.receipt_key:
@@ -59,7 +65,10 @@ class Receipts:
             return Code.RECEIPT_REQUEST_MISMATCH
         if not self._signed(step, receipt, ref):
             return Code.RECEIPT_INVALID
-        registered = await self._registered(ref.entry.netuid, receipt.key)
+        about = ref.entry.netuid, receipt.key
+        if about not in known:
+            known[about] = await self._registered(*about)
+        registered = known[about]
         if not registered:
             return Code.REGISTRY_UNREADABLE if registered is None else Code.RECEIPT_UNREGISTERED
         since, until = self.issued.sent_ms, self.issued.sent_ms + self.issued.elapsed_ms

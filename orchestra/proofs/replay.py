@@ -53,9 +53,11 @@ class Replay(Protocol):
 
 
 class Confirm(Protocol):
-    """Another validator's word: the SHA-256 of the body that it gets for this call, None when nobody can tell."""
+    """Other validators' word: do they get a body of this SHA-256 for this call too? False also when nobody can tell."""
 
-    async def __call__(self, ref: OperationRef, query: Mapping[str, Any], ledger_version: str, /) -> str | None: ...
+    async def __call__(
+        self, ref: OperationRef, query: Mapping[str, Any], ledger_version: str, ours: str, /
+    ) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +213,7 @@ class Replays:
     async def _confirmed(self, step: TaskStep, ref: OperationRef, version: str, ours: str) -> bool:
         try:
             async with asyncio.timeout(self.policy.timeout_s):
-                return await self.confirm(ref, step.query, version) == ours
+                return await self.confirm(ref, step.query, version, ours)
         except TimeoutError:
             return False
 

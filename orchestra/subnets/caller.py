@@ -31,6 +31,7 @@ from orchestra.subnets.secrets import Secret, is_loopback, origin_of
 from orchestra.transport import (
     AddressRefused,
     BadResponse,
+    FreshNonces,
     OutboundResponse,
     PeerTimeout,
     PeerUnreachable,
@@ -88,7 +89,7 @@ class Subnets:
         self._allow_loopback = allow_loopback
         self._tao_usd = tao_usd
         self._time_ns = time_ns
-        self._last_nonce = 0
+        self._nonces = FreshNonces(time_ns)
 
     def usable(self, ref: OperationRef) -> bool:
         """Is the operation's origin allowed here, and does this node hold what its auth needs for that origin?"""
@@ -159,14 +160,13 @@ class Subnets:
             return {}
         if request.content is None or request.params or not operation.receipt_key:
             raise NotCallable("signed-http takes a JSON body and names the provider's key")
-        self._last_nonce = max(self._time_ns(), self._last_nonce + 1)
         headers, _ = sign_request(
             self._signer,
             method=request.method,
             path="/" + request.url.split("://", 1)[1].partition("/")[2],
             body=request.content,
             receiver=operation.receipt_key,
-            nonce_ns=self._last_nonce,
+            nonce_ns=self._nonces(),
         )
         return {**headers, TAG_HEADER: tag}
 

@@ -15,6 +15,8 @@ from ledger.types import JSON
 from orchestra.subnets.mapping import MappingFailed, select
 
 _ANY_RATE = Decimal(1)
+_MOST_REPORTED = Decimal(10**12)
+"""What is reported above this is read as this: a few characters of exponent would be a number of a million digits."""
 
 
 def success_cost(
@@ -69,7 +71,7 @@ def _reported(price: Price, headers: Mapping[str, str], wire: JSON) -> Decimal |
         amount = Decimal(str(found)[:40])
     except InvalidOperation:
         return None
-    return amount if amount.is_finite() and amount >= 0 else None
+    return min(amount, _MOST_REPORTED) if amount.is_finite() and amount >= 0 else None
 
 
 def _units(price: Price, wire: JSON, output: JSON) -> int:

@@ -88,6 +88,6 @@ def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
 def _until(value: str, now: datetime) -> float | None:
     try:
         instant = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return ((instant if instant.tzinfo else instant.replace(tzinfo=UTC)) - now).total_seconds()

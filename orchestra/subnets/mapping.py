@@ -15,7 +15,7 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 from jmespath.visitor import TreeInterpreter
 
-from ledger.canonical import StrictJSONError, parse_strict
+from ledger.canonical import StrictJSONError, is_exact, parse_strict
 from ledger.entry import Operation
 from ledger.types import JSON
 
@@ -132,7 +132,9 @@ def select(expression: str, value: Any) -> Any:
 
 
 def _check_size(result: Any) -> None:
-    """Shared parts make a small value in memory a huge one on the wire: count what serialising it would visit."""
+    """Shared parts make a small value in memory a huge one on the wire: count what serialising it would visit. And a
+    text made a number may be one that no JSON can carry.
+    """
     pending, nodes = [result], 0
     while pending:
         value = pending.pop()
@@ -140,6 +142,8 @@ def _check_size(result: Any) -> None:
             pending.extend(cast("dict[str, Any]", value).values())
         elif isinstance(value, list):
             pending.extend(cast("list[Any]", value))
+        elif isinstance(value, int | float) and not is_exact(value):
+            raise MappingFailed("unmappable", "the mapping gives a number that JSON cannot carry")
         nodes += 1
         if nodes + len(pending) > MAX_NODES:
             raise MappingFailed("unmappable", f"the mapping produces more than {MAX_NODES} values")

@@ -76,7 +76,7 @@ def synthesise(schema: TargetSchema, plan: Plan, run: Run, *, objective: str) ->
     draft = _Draft(asked, sort_schema(schema, asked), plan, run, items_of(asked, plan, run))
     draft.fill()
     filled = completeness(schema, draft.data, draft.provenance)
-    gaps = gaps_of(filled, schema, plan, run)
+    gaps = gaps_of(filled, schema, plan, run, asked)
     text = draft.conclusion(gaps)
     return Synthesis(draft.data, draft.provenance, text, gaps, tuple(draft.local))
 

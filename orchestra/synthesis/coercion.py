@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from ledger.canonical import is_exact
 from orchestra.synthesis.page import squeeze, urls_in
 
 MAX_TEXT = 400
@@ -100,8 +101,9 @@ def scalar(text: str, kind: Kind, links: tuple[str, ...] = ()) -> Any:
 
 
 def money_in(text: str) -> list[float]:
-    """Every amount with a currency, in order."""
-    return [float((match[1] or match[2]).replace(",", "")) for match in _MONEY.finditer(text)]
+    """Every amount with a currency, in order, that JSON can carry."""
+    amounts = (float((match[1] or match[2]).replace(",", "")) for match in _MONEY.finditer(text))
+    return [amount for amount in amounts if is_exact(amount)]
 
 
 def number_in(text: str) -> float | None:
@@ -110,7 +112,7 @@ def number_in(text: str) -> float | None:
     if amounts:
         return amounts.pop() if len(amounts) == 1 else None
     plain = {float(match[0].replace(",", "").replace("−", "-")) for match in _NUMBER.finditer(text)}
-    return plain.pop() if len(plain) == 1 else None
+    return number if len(plain) == 1 and is_exact(number := plain.pop()) else None
 
 
 def cell_value(text: str) -> Any:

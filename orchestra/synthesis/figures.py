@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ledger.canonical import is_exact
 from ledger.types import JSON
 from orchestra.planning.asks import product_words
 from orchestra.planning.computed import Rule, metric_words
@@ -99,6 +100,8 @@ def compute(
     try:
         value = evaluate(derivation, lookup)
     except DerivationError:
+        return None
+    if not is_exact(value):
         return None
     if number.shape.kind == "int" and not float(value).is_integer():
         return None

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ledger.canonical import is_exact
 from ledger.schemas import json_pointer
 from ledger.types import JSON
 from orchestra.planning.demands import bare
@@ -112,9 +113,10 @@ def _only_number(text: str, kind: str) -> JSON:
     if len(said) != 1:
         return None
     number = said.pop()
-    if kind == "int":
-        return int(number) if number == number.to_integral_value() else None
-    return float(number)
+    if kind == "int" and number != number.to_integral_value():
+        return None
+    value = int(number) if kind == "int" else float(number)
+    return value if is_exact(value) else None
 
 
 def _option(found: JSON, shape: Enum) -> JSON:

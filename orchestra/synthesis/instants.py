@@ -42,9 +42,10 @@ def instants_in(text: str) -> Iterator[datetime]:
 def _iso(text: str) -> Iterator[datetime]:
     try:
         found = datetime.fromisoformat(text.upper().replace(" ", "T"))
-    except ValueError:
+        utc = (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):  # the latter where an offset leads out of the calendar
         return
-    yield (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    yield utc
 
 
 def _named(day: str, month: str, year: str) -> Iterator[datetime]:

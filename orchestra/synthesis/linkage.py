@@ -25,7 +25,7 @@ from orchestra.planning.objective import Objective, selecting, topic
 from orchestra.planning.vocabulary import concepts, concepts_in
 from orchestra.planning.words import contains_phrase, lexicon, name_tokens, stem, stems, tokens
 from orchestra.synthesis.evidence import Item
-from orchestra.synthesis.lookup import stated_words
+from orchestra.synthesis.lookup import MAX_STATED, stated_words
 from orchestra.synthesis.numbers import first_number
 from orchestra.synthesis.support import normalised, yes_or_no
 
@@ -252,7 +252,7 @@ def _passes(thing: Thing, test: _Test) -> float:
     """0 for a thing that does not show what is asked, more the better it does."""
     if any(yes_or_no(str(item.record.get(key, ""))) is False for item in thing.items for key in test.constraints):
         return 0.0
-    said = " . ".join([*(stated_words(item) for item in thing.items), *_described(thing)])
+    said = " . ".join([*(stated_words(item) for item in thing.items), *_described(thing)])[:MAX_STATED]
     words, tags = frozenset(stems(said)), _tags_stated(thing) or (_listed_under(thing) if test.strict else frozenset())
     if tags & test.concepts:
         return 1.5 + _share(test.words, words)

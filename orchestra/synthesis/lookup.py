@@ -120,9 +120,20 @@ def _tables(item: Item) -> Iterator[tuple[str, dict[str, JSON]]]:
             yield key, value
 
 
+MAX_STATED = 1 << 15
+"""So many characters of a record say what it is about."""
+
+
 def stated_words(item: Item) -> str:
-    """Every string of an item's record, for judging what it is about."""
-    return " . ".join(_strings(dict(item.record)))
+    """The strings of an item's record, for judging what it is about: as many as `MAX_STATED` holds."""
+    said: list[str] = []
+    left = MAX_STATED
+    for text in _strings(dict(item.record)):
+        said.append(text[:left])
+        left -= len(text)
+        if left <= 0:
+            break
+    return " . ".join(said)
 
 
 def _strings(value: JSON) -> Iterator[str]:

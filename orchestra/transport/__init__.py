@@ -5,7 +5,7 @@ problem document; `serve` runs the app. Sending: `SignedClient` for neurons, `Ou
 """
 
 from orchestra.transport.app import install_problems
-from orchestra.transport.btauth import request_digest, sign_request, signed_payload
+from orchestra.transport.btauth import FreshNonces, request_digest, sign_request, signed_payload
 from orchestra.transport.client import SignedClient, SignedResponse
 from orchestra.transport.errors import (
     AddressRefused,
@@ -30,6 +30,7 @@ from orchestra.transport.policy import AllowedCallers, AnyCaller, CallerPolicy, 
 from orchestra.transport.problems import PROBLEMS, Problem, Refused, refused_body
 from orchestra.transport.receive import SignedCall, SignedRequests
 from orchestra.transport.serve import Address, ServeError, run, serve, serving
+from orchestra.transport.shared_nonces import SharedNonceStore
 from orchestra.transport.wire import WireLimits
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "AnyCaller",
     "BadResponse",
     "CallerPolicy",
+    "FreshNonces",
     "Limits",
     "MetagraphPolicy",
     "NonceStore",
@@ -56,6 +58,7 @@ __all__ = [
     "Refused",
     "ResponseTooLarge",
     "ServeError",
+    "SharedNonceStore",
     "SignedCall",
     "SignedClient",
     "SignedRequests",

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import inspect
 import re
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,8 @@ REQUEST_DOMAIN = b"orchestra-request/1\n"
 MAX_AGE_S = http_auth.DEFAULT_MAX_AGE
 ALLOWED_SKEW_S = http_auth.DEFAULT_ALLOWED_SKEW
 
+_SET_BACK_NS = 500_000_000
+"""So far ahead of the clock nonces may run by themselves: half a second of one a nanosecond."""
 _SCHEME = "sr25519"
 _CRYPTO_TYPE = 1
 _HOTKEY = re.compile(r"[1-9A-HJ-NP-Za-km-z]{46,50}")
@@ -61,6 +64,24 @@ class _NonceCheckedLater:
 
 
 _NONCE_CHECKED_LATER = _NonceCheckedLater()
+
+
+class FreshNonces:
+    """The nonces of one signer: the time in UTC nanoseconds, never the same twice in one tick of the clock.
+
+    When the clock was set back they follow it. A nonce from a future that never was is refused by every receiver, and a
+    validator that went on with them would find nobody who answers.
+    """
+
+    def __init__(self, clock_ns: Callable[[], int] = time.time_ns) -> None:
+        self._clock_ns = clock_ns
+        self._last = 0
+
+    def __call__(self) -> int:
+        now = self._clock_ns()
+        set_back = self._last - now > _SET_BACK_NS
+        self._last = now if set_back else max(self._last + 1, now)
+        return self._last
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,9 +58,8 @@ class SignedClient:
         self._signer = signer
         self._transport = transport
         self._allow_loopback = allow_loopback
-        self._clock_ns = clock_ns
+        self._nonces = btauth.FreshNonces(clock_ns)
         self._clock = clock
-        self._last_nonce = 0
         self._target = lru_cache(maxsize=1024)(self._checked_target)
 
     async def __aenter__(self) -> Self:
@@ -142,7 +141,7 @@ class SignedClient:
         """
         url, target = self._target(base_url, path)
         auth, digest = btauth.sign_request(
-            self._signer, method=method, path=target, body=body, receiver=receiver, nonce_ns=self._next_nonce()
+            self._signer, method=method, path=target, body=body, receiver=receiver, nonce_ns=self._nonces()
         )
         content_type = {"Content-Type": "application/json"} if body else {}
         started = self._clock()
@@ -161,11 +160,6 @@ class SignedClient:
         if self._transport is None:
             self._transport = AioTransport(resolver=CheckedResolver(allow_loopback=self._allow_loopback))
         return self._transport
-
-    def _next_nonce(self) -> int:
-        """Two requests in one tick of the clock still get two nonces."""
-        self._last_nonce = max(self._last_nonce + 1, self._clock_ns())
-        return self._last_nonce
 
     def _checked_target(self, base_url: str, path: str) -> tuple[httpx.URL, str]:
         """The URL to call and its target as it will be sent, which is what gets signed."""

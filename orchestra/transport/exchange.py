@@ -12,6 +12,7 @@ import httpx
 from orchestra.transport.errors import BadResponse, PeerTimeout, PeerUnreachable, ResponseTooLarge, TransportError
 
 ACCEPT_ENCODING = "gzip"
+STATUSES = range(100, 600)
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 
 
@@ -57,6 +58,8 @@ async def _exchange(transport: httpx.AsyncBaseTransport, request: httpx.Request,
     stream = response.stream
     assert isinstance(stream, httpx.AsyncByteStream)
     try:
+        if response.status_code not in STATUSES:
+            raise BadResponse("the answer's status is none")
         declared = "" if request.method == "HEAD" else response.headers.get("content-length", "")
         if declared.isdigit() and (len(declared) > 15 or int(declared) > max_bytes):
             raise ResponseTooLarge(max_bytes)

@@ -6,7 +6,6 @@ claims a validator's name must not be able to use up its allowance. Unproven req
 
 from __future__ import annotations
 
-import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -95,14 +94,3 @@ class InFlight:
             self._counts[key] = count
         else:
             del self._counts[key]
-
-
-def peer_key(host: str | None) -> str:
-    """The key under which an address is limited: an IPv6 host by its /64, since one machine owns all of that."""
-    if host is None or ":" not in host:
-        return host or "unknown"
-    try:
-        address = ipaddress.IPv6Address(host)
-    except ValueError:
-        return host
-    return str(address.ipv4_mapped or ipaddress.IPv6Network((address, 64), strict=False).network_address)

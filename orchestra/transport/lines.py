@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import httpx
 
 from orchestra.transport.errors import BadResponse, ResponseTooLarge
-from orchestra.transport.exchange import translated
+from orchestra.transport.exchange import STATUSES, translated
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,8 @@ async def line_stream(
             stream = response.stream
             assert isinstance(stream, httpx.AsyncByteStream)
             try:
+                if response.status_code not in STATUSES:
+                    raise BadResponse("the answer's status is none")
                 if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
                     raise BadResponse("the answer has a content-encoding that was not asked for")
                 async with contextlib.aclosing(_lines(stream, max_bytes)) as lines:

@@ -74,6 +74,14 @@ class OutboundClient:
         if self._transport is not None:
             await self._transport.aclose()
 
+    def refuses(self, url: str) -> str:
+        """Why this URL would not be called, as far as that shows without resolving it; empty when it may be tried."""
+        try:
+            self._checked(url)
+        except AddressRefused as error:
+            return str(error)
+        return ""
+
     async def request(
         self,
         method: str,

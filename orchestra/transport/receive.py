@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from fastapi import Depends, Request
 from starlette.types import Receive, Scope
 
+from ledger.addresses import peer_key
 from ledger.canonical import StrictJSONError, parse_strict
 from ledger.types import JSON, Hash, Hotkey
 from orchestra.transport import btauth, problems
-from orchestra.transport.limits import InFlight, Limits, TokenBuckets, peer_key
+from orchestra.transport.limits import InFlight, Limits, TokenBuckets
 from orchestra.transport.nonces import NonceStore, NonceStoreError, NonceStoreFull
 from orchestra.transport.policy import CallerPolicy
 from orchestra.transport.problems import Refused

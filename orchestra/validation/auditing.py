@@ -55,6 +55,10 @@ class Auditor:
     seed: Callable[[], bytes] = fresh_seed
     now_ms: Callable[[], int] = utc_ms
 
+    def sent_ms(self, response: SignedResponse) -> int:
+        """When the question to an answer that has just come was sent. Ask once: an audit may begin anew later."""
+        return self.now_ms() - response.elapsed_ms
+
     async def judge(
         self,
         peer: Peer,
@@ -62,9 +66,10 @@ class Auditor:
         response: SignedResponse,
         *,
         ledger: LedgerNode,
+        sent_ms: int,
         replays: int = REPLAYS,
     ) -> Answered:
-        """Audit one raw answer to `synapse` from `peer`. Never raises for anything the miner did.
+        """Audit one raw answer to `synapse`, sent to `peer` at `sent_ms`. Never raises for anything the miner did.
 
         At most `replays` calls are made again, by us and to confirm a difference by others: none for an objective whose
         user did not agree to that.
@@ -74,7 +79,7 @@ class Auditor:
             request_digest=response.request_digest,
             miner=peer.hotkey,
             validator=self.me,
-            sent_ms=self.now_ms() - response.elapsed_ms,
+            sent_ms=sent_ms,
             elapsed_ms=response.elapsed_ms,
         )
         ports = AuditPorts(
@@ -99,15 +104,19 @@ class Auditor:
         except ChainError:
             return None
 
-    async def _confirm(self, ref: OperationRef, query: Mapping[str, Any], ledger_version: str, /) -> str | None:
-        """What most of the other validators say; all are asked at once, so that none holds up or speaks for others."""
+    async def _confirm(self, ref: OperationRef, query: Mapping[str, Any], ledger_version: str, ours: str, /) -> bool:
+        """Do the other validators get what we get? All are asked at once, so that none holds up or speaks for others.
+
+        Ours must be said by as many of them as anything else is: with our own word that is the most, in whatever order
+        they stand.
+        """
         asked = ReplayRequest(
             entry=ref.entry.id, operation=ref.operation.name, query=dict(query), ledger_version=ledger_version
         )
         async with asyncio.TaskGroup() as group:
             words = [group.create_task(self._word(other, asked)) for other in self.others()]
         said = Counter(word for task in words if (word := task.result()) is not None)
-        return said.most_common(1)[0][0] if said else None
+        return said[ours] > 0 and said[ours] == max(said.values())
 
     async def _word(self, other: Peer, asked: ReplayRequest) -> str | None:
         """What one validator says it got; None when it says nothing, or not in its own name."""

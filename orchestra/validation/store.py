@@ -35,6 +35,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from ledger.database import Marker, open_engine, reading
 from orchestra.validation.components import ScoreEvent
 
+MIGRATIONS = "orchestra.validation.migrations"
+
 metadata = MetaData()
 
 score_events = Table(
@@ -125,7 +127,7 @@ class ValidationStore:
     @classmethod
     async def open(cls, url: str, *, marker: Marker | None = None) -> Self:
         """Connect and create what is missing; `marker` hears of every write transaction."""
-        return cls(await open_engine(url, metadata, marker=marker))
+        return cls(await open_engine(url, metadata, migrations=MIGRATIONS, marker=marker))
 
     async def close(self) -> None:
         await self._engine.dispose()

@@ -14,7 +14,9 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 from ledger.entry import SubnetEntry
 from ledger.types import Signer, Verify
@@ -49,6 +51,10 @@ MOST_CHALLENGES_AT_ONCE = 32
 CANARY_WINDOWS = 4
 """For how many windows of a governed Ledger a canary stays as it is: noticed, judged, final, and known for a while."""
 
+MOST_AT_ONE_MINER = 3
+"""A miner keeps half of its places, four unless it says otherwise, for one validator. After a restart all overdue slots
+of a tempo come at once: none of them may be declined for that, and one place is left for a user's objective.
+"""
 PATIENCE = 0.8
 """Share of the tempo for which a miner that serves nowhere is waited for before that counts against it. In the first
 tempo that a validator sees after a start, it does not count at all."""
@@ -120,6 +126,9 @@ class Validator:
     _canary_turned: int | None = None
     _group: asyncio.TaskGroup | None = None
     _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_CHALLENGES_AT_ONCE))
+    _places_at: WeakValueDictionary[str, asyncio.Semaphore] = field(
+        default_factory=WeakValueDictionary[str, asyncio.Semaphore]
+    )
     _first_block: int | None = None
 
     async def run(self, follow: Callable[[Callable[[Sight], Awaitable[None]]], Awaitable[None]]) -> None:
@@ -261,7 +270,7 @@ class Validator:
         return challenge if await self.store.issue(row) else None
 
     async def _pursue(self, challenge: Challenge, miner: str, block: int) -> None:
-        async with self._places:
+        async with self._places_at.setdefault(miner, asyncio.Semaphore(MOST_AT_ONE_MINER)), self._places:
             for ask in (self._challenge, self._audit_ledger):
                 try:
                     events = await ask(challenge, miner, block)
@@ -305,11 +314,20 @@ class Validator:
 
         None: the committer of the Ledger cannot be asked whether that version exists, so nothing can be said.
         """
-        answered = await self.auditor.judge(peer, synapse, response, ledger=self.ledger, replays=replays)
+        audit = partial(
+            self.auditor.judge,
+            peer,
+            synapse,
+            response,
+            ledger=self.ledger,
+            sent_ms=self.auditor.sent_ms(response),
+            replays=replays,
+        )
+        answered = await audit()
         if not answered.ahead:
             return answered
         known = await self.catch_up()
-        answered = await self.auditor.judge(peer, synapse, response, ledger=self.ledger, replays=replays)
+        answered = await audit()
         return answered if known or not answered.ahead else None
 
     def _drawn_from(self, challenge: Challenge) -> LedgerView:

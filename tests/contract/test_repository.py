@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import venv
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -149,6 +150,32 @@ def test_an_installation_that_fails_ends_in_one_line_and_is_tried_again(clone: P
         assert "nothing-of-this-name" in last
         assert "install.log" in last
     assert not list((clone / ".venv").glob("*.stamp"))
+
+
+def test_an_environment_that_cannot_be_written_ends_in_one_line(clone: Path) -> None:
+    (clone / ".venv").touch()
+    done = run(clone / "scripts" / "demo", ORCHESTRA_PYTHON=sys.executable)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith(f"error: cannot use {clone / '.venv'} (")
+    assert "must be writable" in done.stderr
+
+
+def test_an_environment_that_was_broken_off_is_made_anew(clone: Path) -> None:
+    """Its Python runs, its pip can be imported, and there is nothing in it."""
+    half = clone / ".venv"
+    venv.EnvBuilder(with_pip=False).create(half)
+    (pip,) = half.glob("lib/python3*/site-packages")
+    (pip / "pip").mkdir()
+    (pip / "pip" / "__init__.py").touch()
+    done = run(clone / "scripts" / "demo", PIP_NO_INDEX="1", PIP_FIND_LINKS="", ORCHESTRA_PYTHON=sys.executable)
+    assert "creating .venv" in done.stderr
+    assert "nothing-of-this-name" in done.stderr, "pip works"
+
+
+def test_a_full_disk_is_the_first_thing_to_look_at() -> None:
+    install = load("_install")
+    assert "make room" in install.advice("check the network", 12)
+    assert install.advice("check the network", 12_000) == "check the network"
 
 
 def test_an_environment_is_built_again_only_when_something_changed(clone: Path, tmp_path: Path) -> None:

@@ -139,6 +139,8 @@ async def test_a_peer_that_hangs_up_is_unreachable_or_bad_and_asked_once(
     "reply",
     [
         b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+        b"HTTP/1.1 999 Over\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 000 Under\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nX: " + b"y" * 20_000 + b"\r\n\r\n",

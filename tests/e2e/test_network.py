@@ -9,21 +9,28 @@ import asyncio
 import math
 import random
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from ledger.checkpoint import parse_checkpoint
 from ledger.database import sqlite_url
+from ledger.snapshot import read_note
 from ledger.view import LedgerView
+from neurons.following import now_ms
 from neurons.running import Neuron
 from neurons.validator import build
 from orchestra.chain import Chain
 from orchestra.devnet.content import clouds, posts, subnets
 from orchestra.devnet.network import NETUID
 from orchestra.gateway.messages import ObjectiveResult
-from orchestra.peers import Peer
+from orchestra.ledger_check import check, read_trusted_file, stakes_from_chain
+from orchestra.peers import Peer, PeerFailed
 from orchestra.planning import RetrievalPlanner
 from orchestra.protocol import Evidence, EvidenceRequest, OrchestraResponse, StepEvidence
 from orchestra.transport import SignedResponse
@@ -60,6 +67,37 @@ async def _all_serve(network: Network) -> bool | None:
     seen = [await network.status(spec) for spec in network.validators]
     neurons = [neuron for status in seen for neuron in (status or {}).get("neurons", [])]
     return True if len(neurons) == 2 * 6 and all(neuron["axon"] for neuron in neurons) else None
+
+
+# copies of the Ledger
+
+
+async def test_an_empty_node_begins_with_a_copy_that_both_validators_signed(net: Network, tmp_path: Path) -> None:
+    """And what it was given stands before whoever checks it with the chain: by the stake of both."""
+    async with net.acting_as(net.honest[0], empty=True) as newcomer:
+        assert newcomer.ledger.view.size == 0
+        assert await newcomer.catch_up()
+        believed = await newcomer.checkpoints.note(newcomer.origin)
+        assert believed is not None, "it came from a copy"
+        assert newcomer.ledger.view.size >= parse_checkpoint(believed)[0].size > 0
+
+        async def signed_by_both() -> bytes | None:
+            for peer in newcomer.validators():
+                with suppress(PeerFailed):
+                    copy = await peer.snapshot()
+                    if len(parse_checkpoint(read_note(BytesIO(copy)))[1].signatures) == 2:
+                        return copy
+            return None
+
+        copy = await until("a copy with both signatures", signed_by_both)
+    path = tmp_path / "trusted"
+    path.write_bytes(believed)
+    trusted = read_trusted_file(path)
+    stakes = await stakes_from_chain(net.local.network, NETUID)
+    found = check(BytesIO(copy), trusted, stakes, max_age_ms=3_600_000, now_ms=now_ms(), remember=tmp_path / "memory")
+    assert {each.hotkey for each in found.snapshot.verified.signers} == {net.hotkey(v.name) for v in net.validators}
+    assert found.snapshot.verified.stake == found.snapshot.verified.total
+    assert found.on_chain is not None
 
 
 # objectives that nobody has prepared
@@ -274,11 +312,13 @@ async def test_two_validators_record_the_same_event_from_the_same_evidence(
     first, second = (spec.name for spec in net.validators)
     async with net.acting_as(first) as one, net.acting_as(second) as other:
         judged = await challenged(one, net, miner, drawn(one, domain, dice))
+        auditors = [await auditor(neuron, net.hotkey(first), seed) for neuron in (one, other)]
+        sent_ms = auditors[0].sent_ms(judged.response)
         audits = [
-            await (await auditor(neuron, net.hotkey(first), seed)).judge(
-                judged.peer, judged.challenge.synapse, judged.response, ledger=neuron.ledger
+            await each.judge(
+                judged.peer, judged.challenge.synapse, judged.response, ledger=neuron.ledger, sent_ms=sent_ms
             )
-            for neuron in (one, other)
+            for each, neuron in zip(auditors, (one, other), strict=True)
         ]
         events = [event_of(judged, audited, neuron) for audited, neuron in zip(audits, (one, other), strict=True)]
     assert audits[0].audit.canonical() == audits[1].audit.canonical()

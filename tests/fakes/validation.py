@@ -170,14 +170,20 @@ class ScriptedMiner:
 @dataclass
 class ScriptedAuditor:
     """An `Auditor` that finds what it is told, by hotkey: answers in order, the last one for ever; exceptions are
-    raised.
+    raised. Its clock is `now_ms`.
     """
 
     script: Mapping[str, list[Answered | Exception]]
     judged: Counter[str] = field(default_factory=Counter[str])
+    now_ms: int = 1_800_000_000_000
+    sent: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
 
-    async def judge(self, peer: Any, synapse: Any, response: Any, *, ledger: Any, **_: Any) -> Answered:
+    def sent_ms(self, response: SignedResponse) -> int:
+        return self.now_ms - response.elapsed_ms
+
+    async def judge(self, peer: Any, synapse: Any, response: Any, *, ledger: Any, sent_ms: int, **_: Any) -> Answered:
         found = self.script[peer.hotkey]
+        self.sent.setdefault(synapse.challenge_id, []).append(sent_ms)
         result = found[min(self.judged[peer.hotkey], len(found) - 1)]
         self.judged[peer.hotkey] += 1
         if isinstance(result, Exception):

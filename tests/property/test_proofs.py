@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -17,18 +18,32 @@ from hypothesis import strategies as st
 from ledger.canonical import canonical, parse_strict
 from orchestra.chain import verify_signature
 from orchestra.execution.run import Attempt
-from orchestra.proofs import Code, Structure, verify_structure
+from orchestra.planning import RetrievalPlanner
+from orchestra.proofs import Audit, Code, Structure, verify_structure
 from orchestra.proofs.binding import BOUND_TO_STEP
 from orchestra.protocol import Derivation, Gap, LedgerProposal, Source, StepError
+from orchestra.validation.challenges import Challenge
+from orchestra.validation.components import ScoreEvent
+from orchestra.validation.scoring import Answered, challenge_event
 from tests import proofkit as kit
 from tests.figures import count
 
 LEDGER = kit.make_ledger()
+PLANNER = RetrievalPlanner()
 OPERATIONS = [
     ("desearch", "web_search", "SN22"),
     ("desearch", "web_crawl", "SN22"),
     ("chutes", "chat_completions", "SN64"),
 ]
+
+HOSTILE = (
+    *("0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-10:00", "2026-02-30", "24:00", "1 January 0000"),
+    *("NaN", "-Infinity", "1e999", "9" * 5_000, "$" + "9" * 400, "-0", "\u0663", "\u00b2", "1,,2", "0x10"),
+    *("http://[", "https://[::1", "http://a:99999999/", "http://\u2100.test/", "https://"),
+    *("/", "~", "/~2", "/-", "/0/-1", "/\u0000", "/offers/\u0660", "/offers/00/name", "/offers/1e0"),
+    *("\ufdfa" * 60, "\u200b", "\u202e", "a\u0300" * 40, "(" * 500, "(a+)+$", "yes", "SN-1", "SN99999999999"),
+)
+"""What makes readers of dates, numbers, URLs, pointers and patterns stumble."""
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 numbers = st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(-1e9, 1e9, allow_nan=False)
@@ -133,7 +148,7 @@ def changed(data: st.DataObject, value: Any) -> Any:
     elif isinstance(value, int | float):
         near = [0 if value else 1, -value if value else -1]
     elif isinstance(value, str):
-        near = [value[:-1] + ("0" if value[-1:] != "0" else "1"), value + "0", value.swapcase()]
+        near = [value[:-1] + ("0" if value[-1:] != "0" else "1"), value + "0", value.swapcase(), *HOSTILE]
     elif isinstance(value, list):
         near = [value[:-1], value[::-1], [*value, *value[:1]]]
     return data.draw(st.sampled_from(near) | values if near else values)
@@ -251,6 +266,47 @@ def test_any_changed_byte_of_the_document_is_refuted_refused_or_the_same_documen
         assert canonical(json.loads(mutated)) == raw
 
 
+def scored(found: Audit) -> ScoreEvent:
+    """What a validator records of an audit. It must be able to: an answer that cannot be judged costs nothing."""
+    story = kit.make_story()
+    return challenge_event(
+        Challenge(story.synapse, "plain", "posed"),
+        Answered(found, 1_000),
+        miner=kit.MINER.ss58_address,
+        block=7,
+        ledger=story.ledger,
+        planner=PLANNER,
+        tao_usd=Decimal(300),
+    )
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:20]))
+async def test_a_miner_that_seals_such_a_text_anywhere_is_judged_all_the_same(text: str) -> None:
+    """In every value and every key of the result, of its provenance and of the queries, and on the page they cite."""
+    original = kit.honest_document()
+    parts = ("standardized_data", "provenance", "task_pipeline")
+    for way in [way for way in places(original) if way[0] in parts and isinstance(at(original, way), str)]:
+        document: Any = copy.deepcopy(original)
+        at(document, way[:-1])[way[-1]] = text
+        kit.reseal(document, kit.make_story().synapse, kit.MINER)
+        scored(await kit.of_raw(canonical(document)))
+    for pointer in original["provenance"]:
+        document = copy.deepcopy(original)
+        document["provenance"][text] = document["provenance"].pop(pointer)
+        document["standardized_data"][text] = text
+        kit.reseal(document, kit.make_story().synapse, kit.MINER)
+        scored(await kit.of_raw(canonical(document)))
+    lenient = kit.TableSubnets(kit.make_ledger(), strict=False)
+    scored(await kit.of_story(lambda story: said(story, text), replay=lenient))
+
+
+def said(story: kit.Story, text: str) -> None:
+    """The page of step 3 says this, and the result too."""
+    offer = {"name": text, "price": text, "strengths": [text, text]}
+    story.change(3, response=canonical({"data": [offer]}), query={"url": text})
+    story.data["offers"][0] = {"name": text, "price": text, "strengths": [text, text]}
+
+
 @pytest.mark.soak
 @settings(max_examples=count("hostile_answers", short=150, long=4_000), deadline=None)
 @given(st.data())
@@ -266,6 +322,7 @@ async def test_whatever_a_miner_seals_the_audit_ends_and_says_the_same_twice(dat
         assume(False)  # not even a dishonest miner can seal this
     raw = canonical(document)
     first, second = await kit.of_raw(raw), await kit.of_raw(raw)
+    assert scored(first) == scored(second)
     assert first.canonical() == second.canonical()
     assert 0 <= first.hash_credit() <= 1
     assert first.sourced_pointers <= first.response.provenance.keys() if first.response else not first.sourced_pointers

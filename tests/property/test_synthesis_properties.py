@@ -10,6 +10,7 @@ from typing import Any
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
+from ledger.canonical import canonical, parse_strict
 from orchestra.execution.run import Run, TaskOutcome
 from orchestra.planning import Plan, RetrievalPlanner
 from orchestra.protocol import Derivation
@@ -60,6 +61,9 @@ OBJECTIVES = (
     "List providers under $2 per hour",
 )
 
+EXTREME = ("12345678901234567890", "9" * 400, "$" + "9" * 320, "0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-10:00")
+"""What a page may say and JSON or the calendar cannot."""
+
 texts = st.sampled_from(
     (
         "Acme",
@@ -73,6 +77,7 @@ texts = st.sampled_from(
         "2026-08-07",
         "SN34",
         "",
+        *EXTREME,
     )
 ) | st.text(max_size=20)
 scalars = st.one_of(st.none(), st.booleans(), st.integers(-5, 10**6), st.floats(-10, 1e6), texts)
@@ -81,13 +86,13 @@ values = st.recursive(
 )
 likely: dict[str, st.SearchStrategy[Any]] = {
     "name": st.sampled_from((*NAMES, "Acme Labs", "Other")),
-    "price": st.floats(0.1, 5) | st.sampled_from(("$1.45 per hour", "1.99")),
+    "price": st.floats(0.1, 5) | st.sampled_from(("$1.45 per hour", "1.99", *EXTREME[:3])),
     "pricing": st.dictionaries(st.sampled_from(("a100_80gb", "h100")), st.floats(0.1, 5), max_size=2),
-    "netuid": st.integers(1, 128) | st.just("SN34"),
+    "netuid": st.integers(1, 128) | st.sampled_from(("SN34", *EXTREME[:2])),
     "base_url": st.just("https://a.example/x"),
     "strengths": st.lists(texts, max_size=3),
     "public_api": st.booleans() | st.sampled_from(("yes", "no")),
-    "updated": st.sampled_from(("2026-08-07", "7 August 2026", "2026-08-07T10:00:00Z", "soon")),
+    "updated": st.sampled_from(("2026-08-07", "7 August 2026", "2026-08-07T10:00:00Z", "soon", *EXTREME[3:])),
     "description": st.sampled_from(("Detects fakes.", "Object storage, S3-compatible", "nothing")),
     "text": texts,
     "author": texts,
@@ -180,6 +185,7 @@ def test_every_value_has_a_source_and_every_gap_is_said(objective: str, raw: dic
     run = world.run(plan)
     synthesis = synthesise(schema, plan, run, objective=objective)
     assert unsourced(synthesis, run) == []
+    assert parse_strict(canonical(synthesis.data)) == synthesis.data  # it can be sealed
     missing = completeness(schema, synthesis.data, synthesis.provenance).missing
     assert all(fault.reason in ("absent", "empty") for fault in missing)
     absences = {"required", "minItems", "minProperties"}

@@ -15,6 +15,7 @@ import bittensor as bt
 import pytest
 
 from orchestra.chain import Chain, calls, convert, dev_signer, owner, runtime
+from orchestra.devnet.chain.wire import text_or_hex
 from tests.fakes.substrate import ALICE, BOB, CHARLIE, Composed, FakeSubstrate, network, seat, with_subnet
 from tests.metadata import NEWER_THAN_METADATA, runtime_codec
 
@@ -83,6 +84,7 @@ async def neuron_walk(chain: Chain, fake: FakeSubstrate) -> None:
     await chain.balance_rao(ALICE)
     await chain.registration_cost_rao(NETUID)
     await chain.subnets_of(ALICE)
+    await chain.owners(block=1)
     for mechid in (0, 1):
         await chain.weights(NETUID, mechid)
         fake.accept()
@@ -144,6 +146,13 @@ def test_every_call_encodes_and_reads_back_with_every_argument(exercise: Exercis
         decoded = codec.decode_call(codec.compose_call(*call).data)
         assert (decoded["call_module"], decoded["call_function"]) == (call.module, call.function)
         assert [argument["name"] for argument in decoded["call_args"]] == list(runtime.CALLS[call[:2]])
+        read = {argument["name"]: argument["value"] for argument in decoded["call_args"]}
+        assert read == {name: as_read(value) for name, value in call.params.items()}
+
+
+def as_read(value: Any) -> Any:
+    """Bytes come back as text where they are UTF-8, else as hex; everything else as it was sent."""
+    return text_or_hex(value) if isinstance(value, bytes) else value
 
 
 def test_argument_names_match_both_ways_in_what_we_send_and_in_what_we_check_for(exercise: Exercise) -> None:

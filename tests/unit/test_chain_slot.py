@@ -71,7 +71,7 @@ async def test_what_was_refused_is_tried_again_and_said_once(
             await kept.keep(chain.at(number))
     assert len(chain.commits) == 3
     assert [record.message for record in caplog.records] == [
-        "the chain did not take our commitment (rate_limited): tried again with the next block"
+        "the chain did not take our commitment (rate_limited): tried again"
     ]
 
 

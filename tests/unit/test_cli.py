@@ -123,6 +123,8 @@ async def test_a_file_that_is_no_schema(tmp_path: Path) -> None:
     path = tmp_path / "schema.json"
     path.write_text("[]")
     assert "schema.json is not usable JSON" in one_line(await ask(NOWHERE, schema=str(path)))
+    for given in ("[]", "", " "):
+        assert "--schema is not usable JSON" in one_line(await ask(NOWHERE, schema=given))
 
 
 async def test_no_gateway() -> None:
@@ -136,7 +138,8 @@ async def test_the_gateway_refuses() -> None:
 
 
 async def test_a_bad_amount() -> None:
-    assert "max_cost_tao" in one_line(await ask(NOWHERE, "--max-cost-tao", "much"))
+    said = one_line(await ask(NOWHERE, "--max-cost-tao", "much"))
+    assert said == "error: max_cost_tao: write TAO as a decimal with at most 9 places, such as 0.01\n"
 
 
 async def test_alone_without_a_ledger() -> None:

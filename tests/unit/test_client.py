@@ -146,6 +146,18 @@ async def test_a_bad_schema_is_refused_before_anything_is_sent() -> None:
     assert not backend.asked
 
 
+async def test_another_server_is_not_taken_for_a_gateway() -> None:
+    async with server(lambda _: Response("<h1>nothing here</h1>", 404)) as client:
+        assert "is no Orchestra gateway: check its URL" in str(await failing(client))
+
+
+@pytest.mark.parametrize("gateway", ["localhost:8400", "http://gateway.example", "gateway"])
+async def test_a_url_that_may_not_be_called_is_not_a_gateway_that_is_down(gateway: str) -> None:
+    error = await failing(Client(gateway))
+    assert "http://127.0.0.1:8400" in str(error)
+    assert "orchestra up" not in str(error)
+
+
 @pytest.mark.parametrize("options", [{"deadline_ms": 1}, {"max_cost_tao": "much"}])
 async def test_a_bad_option_is_named_before_anything_is_sent(options: dict[str, Any]) -> None:
     error = await failing(Client("http://127.0.0.1:1"), **options)

@@ -83,6 +83,9 @@ def test_words_and_slugs() -> None:
         ("3 or 4", None),
         ("A100", None),
         ("none", None),
+        ("9" * 400, None),
+        ("$" + "9" * 400, None),
+        ("12345678901234567890", None),
     ],
 )
 def test_numbers(text: str, number: float | None) -> None:
@@ -110,6 +113,8 @@ def test_every_amount_with_a_currency() -> None:
         ("see (https://a.test/x).", "url", "https://a.test/x"),
         ("n/a", "str", None),
         ("7", "int | null", 7),
+        ("12345678901234567890", "int", None),
+        ("9" * 400, "int", None),
     ],
 )
 def test_scalars(text: str, spec: str, value: Any) -> None:

@@ -51,7 +51,7 @@ LOG: tuple[Change, ...] = (entry("desearch", netuid=22), HEADER, BOND)
     [
         (LOG[0], "entry", "desearch", "0xb000f50b31ac1f7e9616752d646e8cd56997360d3ad15898095f9a573195ce56"),
         (HEADER, "batch", "", "0x99a455ed9f9b8031ba837c430c5b248d50b2cc036dddc1ebb1ba7e4d9735834a"),
-        (BOND, "bond", "desearch", "0xabf4663e858b7c118bc39326c6b0605ef6e076c3a1d7d5d4141add97b95a8f93"),
+        (BOND, "bond", "desearch", "0x9e643f940452fe8e4ab79f9a9dc422c5c6a40976025fc70c2c42087861f2a0e2"),
     ],
     ids=["entry", "batch", "bond"],
 )

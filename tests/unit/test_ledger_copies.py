@@ -75,6 +75,8 @@ async def test_it_signs_again_when_the_ledger_or_the_minute_has_moved_on(stand: 
     again = await stand.copies.checkpoint()
     assert verify_checkpoint(again, Trust(ORIGIN, {ALICE.ss58_address: 1}), verify_signature, now_ms=stand.time_ms)
     assert again != first
+    stand.time_ms -= 3 * RESIGN_MS
+    assert await stand.copies.checkpoint() != again, "a clock that was ahead"
     await stand.commit(*LEAVES[2:])
     assert parse_checkpoint(await stand.copies.checkpoint())[0] == checkpoint_of(LEAVES)
 

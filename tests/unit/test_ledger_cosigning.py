@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ledger.canonical import leaf_hash
-from ledger.checkpoint import Trust, parse_checkpoint, verify_checkpoint
+from ledger.checkpoint import MAX_CLOCK_SKEW_MS, Trust, parse_checkpoint, verify_checkpoint
 from ledger.cosigning import CheckpointStore, CosignRefused
 from ledger.database import sqlite_url
 from ledger.log import MerkleLog
@@ -92,11 +92,18 @@ async def test_the_same_log_is_signed_again_with_the_newer_time(store: Checkpoin
     assert verify_checkpoint(note, alone, verify_signature, now_ms=NOW).time_ms == NOW + 5
 
 
+async def test_a_clock_that_was_ahead_does_not_spoil_what_is_signed_after_it(store: CheckpointStore) -> None:
+    await store.sign(log_of(3), ORIGIN, ALICE, now_ms=NOW + 10**9)
+    note = await store.sign(log_of(3), ORIGIN, ALICE, now_ms=NOW)
+    alone = Trust(ORIGIN, {ALICE.ss58_address: 1})
+    assert verify_checkpoint(note, alone, verify_signature, now_ms=NOW).time_ms == NOW
+
+
 async def test_signatures_of_others_are_gathered_under_the_same_checkpoint(store: CheckpointStore) -> None:
     checkpoint = checkpoint_of(LEAVES)
     await store.sign(MerkleLog(leaf.hash for leaf in LEAVES), ORIGIN, ALICE, now_ms=NOW)
     offered = signed(checkpoint, BOB, CAROL, DAVE)
-    note = await store.countersign(offered, allowed=ALLOWED, verify=verify_signature)
+    note = await store.countersign(offered, allowed=ALLOWED, verify=verify_signature, now_ms=NOW)
     assert note == await store.note(ORIGIN)
     assert note is not None
     assert signers(note) == {ALICE.ss58_address, BOB.ss58_address, CAROL.ss58_address}, "DAVE is nobody here"
@@ -108,11 +115,12 @@ async def test_signatures_that_are_false_or_for_another_log_are_not_taken(store:
     note = await store.sign(MerkleLog(leaf.hash for leaf in LEAVES), ORIGIN, ALICE, now_ms=NOW)
     forged = signed(checkpoint, BOB).replace(BOB.ss58_address.encode(), CAROL.ss58_address.encode())
     offers = [signed(other, BOB) for other in (checkpoint_of(LEAVES[:5]), checkpoint_of(leaves_of(7)))]
-    for offered in (forged, *offers):
-        assert await store.countersign(offered, allowed=ALLOWED, verify=verify_signature) == note
+    future = signed(checkpoint, BOB, time_ms=NOW + MAX_CLOCK_SKEW_MS + 1)
+    for offered in (forged, future, *offers):
+        assert await store.countersign(offered, allowed=ALLOWED, verify=verify_signature, now_ms=NOW) == note
     assert await store.note(ORIGIN) == note
     with pytest.raises(NoteRefused):
-        await store.countersign(b"no note", allowed=ALLOWED, verify=verify_signature)
+        await store.countersign(b"no note", allowed=ALLOWED, verify=verify_signature, now_ms=NOW)
 
 
 async def test_the_largest_believed_checkpoint_is_remembered(store: CheckpointStore) -> None:

@@ -234,3 +234,12 @@ def test_a_kind_that_nobody_knows_is_carried() -> None:
     assert believe(snapshot_of([*LEAVES, leaf])).checkpoint.size == 6
     with pytest.raises(LeafRefused):
         LogLeaf.of("Slash", {})
+
+
+def test_an_entry_that_leaves_defaults_out_can_be_checked_but_not_taken_over() -> None:
+    """It hashes to what was signed; a Ledger that wrote it its own way would have another root."""
+    body = entry("a", netuid=1).model_dump(mode="json")
+    leaf = LogLeaf.of("entry", {name: value for name, value in body.items() if name != "status"})
+    assert read_leaf(leaf.line) == leaf
+    with pytest.raises(LeafRefused, match="spelled"):
+        leaf.change()

@@ -2,45 +2,37 @@
 
 from __future__ import annotations
 
-import sqlite3
-from pathlib import Path
-
 import pytest
 
-from ledger.database import sqlite_url
 from ledger.entry import SubnetEntry
 from ledger.store import LedgerConflict, LedgerCorrupt, LedgerStore
 from ledger.view import LedgerView
 from tests.builders import entry, operation
+from tests.databases import execute
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.sqlite"
-
-
-async def test_an_empty_ledger_has_the_version_of_nothing(path: Path) -> None:
-    async with await LedgerStore.open(sqlite_url(path)) as store:
+async def test_an_empty_ledger_has_the_version_of_nothing(url: str) -> None:
+    async with await LedgerStore.open(url) as store:
         view = await store.view()
     assert view.version == "0:0xe3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
-async def test_what_was_committed_is_there_after_reopening(path: Path) -> None:
+async def test_what_was_committed_is_there_after_reopening(url: str) -> None:
     first, second = entry("desearch", netuid=22), entry("chutes", netuid=64)
-    async with await LedgerStore.open(sqlite_url(path)) as store:
+    async with await LedgerStore.open(url) as store:
         await store.append([first, second], onto=0, block=7)
         committed = await store.view()
-    async with await LedgerStore.open(sqlite_url(path)) as store:
+    async with await LedgerStore.open(url) as store:
         again = await store.view()
         assert await store.changes(1) == (second,)
     assert again.version == committed.version == LedgerView([first, second]).version
     assert dict(again.entries) == {"desearch": first, "chutes": second}
 
 
-async def test_a_later_change_replaces_the_entry_and_keeps_the_history(path: Path) -> None:
+async def test_a_later_change_replaces_the_entry_and_keeps_the_history(url: str) -> None:
     old = entry("desearch", netuid=22)
     new = old.model_copy(update={"status": "deprecated"})
-    async with await LedgerStore.open(sqlite_url(path)) as store:
+    async with await LedgerStore.open(url) as store:
         await store.append([old], onto=0, block=1)
         await store.append([new], onto=1, block=2)
         view = await store.view()
@@ -49,8 +41,8 @@ async def test_a_later_change_replaces_the_entry_and_keeps_the_history(path: Pat
     assert view.operations("web_search") == ()
 
 
-async def test_two_writers_on_the_same_version_one_is_refused(path: Path) -> None:
-    async with await LedgerStore.open(sqlite_url(path)) as one, await LedgerStore.open(sqlite_url(path)) as two:
+async def test_two_writers_on_the_same_version_one_is_refused(url: str) -> None:
+    async with await LedgerStore.open(url) as one, await LedgerStore.open(url) as two:
         await one.append([entry("desearch", netuid=22)], onto=0, block=1)
         with pytest.raises(LedgerConflict):
             await two.append([entry("chutes", netuid=64)], onto=0, block=1)
@@ -64,12 +56,11 @@ async def test_two_writers_on_the_same_version_one_is_refused(path: Path) -> Non
         "DELETE FROM ledger_changes WHERE idx = 0",
     ],
 )
-async def test_a_changed_or_dropped_row_is_noticed(path: Path, tamper: str) -> None:
-    async with await LedgerStore.open(sqlite_url(path)) as store:
+async def test_a_changed_or_dropped_row_is_noticed(url: str, tamper: str) -> None:
+    async with await LedgerStore.open(url) as store:
         await store.append([entry("desearch", netuid=22), entry("chutes", netuid=64)], onto=0, block=1)
-    with sqlite3.connect(path) as connection:
-        connection.execute(tamper)
-    async with await LedgerStore.open(sqlite_url(path)) as store:
+    await execute(url, tamper)
+    async with await LedgerStore.open(url) as store:
         with pytest.raises(LedgerCorrupt):
             await store.view()
 

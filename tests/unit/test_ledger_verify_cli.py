@@ -240,6 +240,7 @@ def test_a_batch_is_known_by_the_digest_that_votes_name() -> None:
     log = MerkleLog(leaf.hash for leaf in LEAVES)
     sizes = batch_sizes(headers(), log)
     assert sorted(sizes.values()) == [5, 6]
+    assert batch_sizes({}, log) == {}
     assert next(iter(sizes)) == "0xe6aac2a07007667b572cc2701cd24c1cac30b05b459d7b40e85004ddc0c270c7"
     statements = pytest.importorskip("ledger.statements")
     for index, (digest, size) in zip(headers(), sizes.items(), strict=True):

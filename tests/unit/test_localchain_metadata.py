@@ -18,6 +18,7 @@ from orchestra.devnet.chain import events, views
 from orchestra.devnet.chain.calls import CALLS
 from orchestra.devnet.chain.items import PUBLIC, Item
 from orchestra.devnet.chain.state import State
+from orchestra.devnet.chain.wire import dumps, loads
 from tests.localchain import busy_chain
 from tests.metadata import NEWER_THAN_METADATA, runtime_codec
 
@@ -66,14 +67,18 @@ def shape(value: Any) -> Any:
 def assert_survives(codec: RuntimeCodec, type_string: str, value: Any) -> None:
     decoded = codec.decode(type_string, codec.encode(type_string, value))
     assert shape(decoded) == shape(value)
+    assert shape(loads(dumps(value))) == shape(value)  # as it travels from the chain process
 
 
 @pytest.mark.parametrize("item", KNOWN, ids=name)
 def test_every_stored_value_survives_its_real_type(codec: RuntimeCodec, state: State, item: Item) -> None:
     entry = codec.storage_entry(item.pallet, item.name)
-    for key, value in state.pairs(item):
-        assert_survives(codec, entry.value_type, value)
+    for key, _ in state.pairs(item):
+        assert_survives(codec, entry.value_type, views.query(state, item.pallet, item.name, list(key)))
         codec.storage_key(entry, list(key))
+    if item.keys:
+        for _, value in views.query_map(state, item.pallet, item.name, []):
+            assert_survives(codec, entry.value_type, value)
 
 
 def test_the_busy_chain_fills_what_it_claims_to(state: State) -> None:

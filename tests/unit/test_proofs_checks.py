@@ -10,7 +10,9 @@ import pytest
 from ledger.canonical import canonical
 from orchestra.execution.run import Answer
 from orchestra.proofs import Audit, Code, audit
+from orchestra.proofs.provenance import check_provenance
 from orchestra.protocol import Evidence, EvidenceRequest, Source
+from orchestra.schema import TargetSchema
 from tests import proofkit as kit
 
 
@@ -228,6 +230,29 @@ async def test_only_values_with_a_revealed_source_are_sourced() -> None:
     assert found.sourced_pointers == {"/offers/1/name", "/offers/1/price", "/summary"}
 
 
+class Compared(list[Any]):
+    """A list that counts how often it was compared."""
+
+    times = 0
+
+    def __eq__(self, other: object) -> bool:
+        Compared.times += 1
+        return super().__eq__(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_a_source_that_is_cited_again_and_again_is_looked_at_once() -> None:
+    response, _ = kit.make_story().seal()
+    again = (Source(step=3, pointer="/data"),) * 1_000
+    response = response.model_copy(
+        update={"standardized_data": {"offers": Compared([1])}, "provenance": {"/offers": again}}
+    )
+    findings, sourced = check_provenance(TargetSchema.parse({"offers": "list"}), response, {3: {"data": Compared([1])}})
+    assert ([each.code for each in findings], sourced) == ([Code.SUPPORTED], {"/offers"})
+    assert Compared.times < 20
+
+
 # receipts ------------------------------------------------------------------------------------------------------------
 
 
@@ -253,6 +278,29 @@ async def test_when_the_chain_cannot_be_read_the_step_is_left_to_replay() -> Non
     found = await kit.audit_story(kit.make_story(), is_registered=kit.Registry(readable=False))
     assert kit.codes(found) == {("registry_unreadable", 5, None)}
     assert found.hash_credit() == 1
+
+
+async def test_the_chain_is_asked_once_however_many_steps_carry_a_receipt() -> None:
+    story, registry = kit.make_story(), kit.Registry(readable=False)
+    receipted = story.attempts[4]
+    story.attempts += [replace(receipted, step=step) for step in range(8, 108)]
+    story.total_latency_ms = 900
+    found = await kit.audit_story(story, is_registered=registry)
+    assert len([each for each in found.findings if each.code is Code.REGISTRY_UNREADABLE]) == 101
+    assert registry.asked == [(129, kit.PROVIDER.ss58_address)]
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-10:00"])
+async def test_a_value_that_no_calendar_holds_does_not_end_the_audit_that_refutes_it(moment: str) -> None:
+    """An audit that ends in an exception says nothing about anybody: no value may buy that."""
+
+    def change(story: kit.Story) -> None:
+        kit.invent(story)
+        story.data["offers"][0]["name"] = moment
+
+    found = await kit.of_story(change)
+    assert ("value_unsupported", 3, "/offers/0/name") in kit.codes(found)
+    assert found.refuted
 
 
 # replay --------------------------------------------------------------------------------------------------------------

@@ -39,8 +39,8 @@ class OwnCalls:
         body = self._body(ref, query)
         return Answer(200, body, kit.parse_strict(body), 0)
 
-    async def confirm(self, ref: OperationRef, query: Mapping[str, Any], ledger_version: str, /) -> str | None:
-        return sha256(self._body(ref, query))
+    async def confirm(self, ref: OperationRef, query: Mapping[str, Any], ledger_version: str, ours: str, /) -> bool:
+        return sha256(self._body(ref, query)) == ours
 
 
 async def answered(case: Case, world: World) -> tuple[kit.Story, Audit]:

@@ -35,6 +35,11 @@ SEED = (
 MOVED = json.dumps({"hits": [{"title": "T", "url": "u", "snippet": "S"}]}).encode()
 
 
+def new(body: SubnetEntry) -> dict[str, Any]:
+    """The wish for a new entry."""
+    return {"kind": "new_subnet", "entry": body.id, "body": body.model_dump(mode="json")}
+
+
 class World:
     """One folder, one chain, two validators; `open` is a start of the node, and leaving it a stop."""
 
@@ -212,7 +217,7 @@ async def test_what_nobody_heard_of_is_dropped_when_the_ledger_moves_on(world: W
 async def test_at_most_so_many_are_open_at_once(world: World) -> None:
     names = [f"e{number}" for number in range(RULES.proposals_per_coldkey + 3)]
     async with world.open() as node:
-        await node.store.want([entry(name, netuid=10 + number) for number, name in enumerate(names)])
+        await node.store.want([new(entry(name, netuid=10 + number)) for number, name in enumerate(names)])
         await node.block(5)
         assert await node.states() == ["anchored"] * RULES.proposals_per_coldkey
         for draft in await node.store.all():
@@ -225,7 +230,7 @@ async def test_at_most_so_many_are_open_at_once(world: World) -> None:
 
 async def test_a_wish_that_cannot_be_fulfilled_is_dropped_and_does_not_end_the_node(world: World) -> None:
     async with world.open() as node:
-        await node.store.want([entry("alpha", netuid=1), entry("fine", netuid=77)])
+        await node.store.want([new(entry("alpha", netuid=1)), new(entry("fine", netuid=77))])
         await node.block()
         assert [each.proposal.entry for each in await node.store.all()] == ["fine"]
         assert await node.store.wishes() == {}
@@ -285,7 +290,7 @@ async def test_the_store_keeps_what_is_open_and_the_newest_of_the_rest(tmp_path:
         assert [each.block for each in await store.all(*OPEN)] == [0, 2, 3]
         assert [each.digest for each in await store.all("false")] == [made[1].digest]
         assert KEPT >= 100
-        await store.want([SEED[0]])
+        await store.want([new(SEED[0])])
         (number,) = await store.wishes()
         assert await store.add(
             Draft(made[0].proposal.model_copy(update={"salt": sha256(b"x")}), "fixed", 1), instead_of=number

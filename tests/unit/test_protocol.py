@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from ledger.canonical import canonical, parse_strict
+from ledger.statements import BatchRequest
 from orchestra import protocol as p
 from tests import proofkit as kit
 
@@ -40,6 +41,8 @@ MESSAGES: list[p.Message] = [
         signer=KEY,
         signature=SIGNATURE,
     ),
+    p.GovernanceMessage(body=BatchRequest(batch=HASH)),
+    p.GovernanceReply(refused="busy"),
     p.Health(role="miner", hotkey=None, ledger_version=LEDGER.version, software="x", ready=True),
 ]
 EACH = pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)

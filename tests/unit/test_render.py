@@ -94,9 +94,50 @@ def test_a_score_explains_its_total() -> None:
     assert [float(each) for each in worth] == list(WEIGHTS.values())
     assert text.count(" - ") >= 3, "no evidence is not a zero"
     assert max(map(len, text.splitlines())) <= 80
-    assert "refuted" not in text
-    assert "refuted" in shown(render.scores_table(scores(full, refuted=True)))
+    assert "0.000 refuted" not in text
+    assert "0.000 refuted" in shown(render.scores_table(scores(full, refuted=True)))
     assert "because" in shown(render.reasons_list(scores(full)))
+
+
+def test_the_score_table_says_how_to_read_it_and_breaks_no_heading() -> None:
+    text = shown(render.scores_table(scores(dict.fromkeys(COMPONENTS, 1.0), refuted=True)))
+    heads = next(line for line in text.splitlines() if line.startswith("miner"))
+    assert heads.split()[1:] == ["hash", "schem", "compl", "route", "time", "accur", "disco", "fresh", "cover", "total"]
+    assert "0.000 refuted" in text
+    assert "total: sum of worth x value" in text
+    assert "no evidence yet, counts 0" in text
+    said = " ".join(text.split())
+    assert ", ".join(name.replace("_", " ") for name in COMPONENTS) in said
+    assert "sum of worth" not in shown(render.scores_table(scores({"latency": 1.0}), legend=False))
+
+
+def test_a_terminal_too_narrow_loses_no_digit_and_no_column(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    render.console().print(render.pipeline_table([step(task="find pages")]))
+    assert "0.000003334" in (text := capsys.readouterr().out)
+    assert "find pages" in text
+    monkeypatch.setenv("COLUMNS", "200")
+    assert render.console().width == 200
+    assert render.console(piped_width=140).width == 140
+
+
+def test_a_title_counts_what_is_there() -> None:
+    provenance = {"/a": [{"step": 1, "pointer": ""}]}
+    assert "where 1 of 1 values" in shown(render.provenance_table(provenance, {"a": 1}))
+
+
+def test_a_verdict_short_of_verified_is_explained() -> None:
+    verification = {"verdict": "partly verified", "hash_credit": 0.5, "findings": []}
+    assert render.verdict_note(document() | {"verification": verification | {"verdict": "verified"}}) is None
+    note = render.verdict_note(document() | {"verification": verification})
+    assert note is not None
+    assert "--allow-replay" in shown(note)
+    found = verification | {"findings": [{"code": "value_unsourced"}]}
+    note = render.verdict_note(document() | {"verification": found})
+    assert note is not None
+    assert "value_unsourced" in shown(note)
 
 
 def test_names_go_before_addresses() -> None:

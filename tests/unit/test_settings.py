@@ -94,10 +94,17 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
         made(data=tmp_path / "file" / "x").database("scores")
 
 
-def test_whom_to_follow_must_be_said() -> None:
-    with pytest.raises(SettingsError, match=r"--ledger\.committer HOTKEY"):
-        made(ledger_committer="")
-    assert not made(ledger_committer="", ledger_follow=False).ledger_follow
+def test_without_a_committer_the_council_is_followed() -> None:
+    assert made(ledger_committer="").governed
+    assert made(ledger_committer="council").governed
+    assert not made(ledger_committer="5" + "A" * 47).governed
+    assert not made(ledger_committer="", ledger_follow=False).governed
+
+
+def test_a_local_network_that_is_not_up_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORCHESTRA_LOCAL", str(tmp_path / "none"))
+    with pytest.raises(SettingsError, match=r"orchestra up.* is not in .*none: is it up\?"):
+        made(network="orchestra-local", ledger_committer="")
 
 
 def test_an_address_to_publish_must_be_said() -> None:

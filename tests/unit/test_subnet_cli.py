@@ -168,6 +168,26 @@ async def test_a_refused_call_says_why_and_exits_1_and_the_rest_is_sent(tmp_path
         )
     assert stranger.exit_code == 1
     assert "refused (not_authorized)" in stranger.stdout
+    assert "then run this again" in stranger.stdout
+    assert ".." not in stranger.stdout
+
+
+async def test_a_subnet_is_not_made_without_its_price_nor_said_to_be_owned_when_refused(tmp_path: Path) -> None:
+    async with running_chain(tmp_path, one_subnet()) as chain:
+        network = ["--network", f"orchestra-local:{chain.port}"]
+        poor = await run("create", *network, "--dev-key", "//Ferdie")
+        shown = await run("create", *network, "--dev-key", "//Ferdie", "--dry-run")
+        async with await Chain.open(network[1]) as door:
+            price = await door.subnet_cost_rao()
+            assert (await door.transfer(dev_signer("//Alice"), ss58("//Ferdie"), price)).ok
+        refused = await run("create", *network, "--dev-key", "//Ferdie")
+    assert poor.exit_code == 1
+    assert poor.stderr.startswith("error: Not enough: send ")
+    assert "sending" not in poor.stdout
+    assert (shown.exit_code, "would send" in shown.stdout) == (0, True)
+    assert refused.exit_code == 1, "nothing is left for the fee"
+    assert "refused (" in refused.stdout
+    assert "now owns" not in refused.stdout
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from orchestra.subnets.checks import CACHE_SIZE, input_violation, output_violation
+from orchestra.subnets.checks import CACHE_SIZE, Schemas, input_violation, output_violation
 from orchestra.subnets.mapping import MappingFailed, map_output, map_query, parse_wire, select
 from tests.builders import operation
 
@@ -47,6 +49,9 @@ def test_text_is_the_body_and_must_be_utf8() -> None:
         ("nosuch(@)", {}),
         ("length(`1`)", {}),
         ("to_number(@) + `1`", {}),
+        ("{value: to_number(@)}", "nan"),
+        ("{value: to_number(@)}", "9" * 30),
+        ("[to_number(@)]", "1e999"),
         ("[@,@,@,@,@,@,@,@]" + " | [@,@,@,@,@,@,@,@]" * 40, "x" * 100),
         ("join('', [@,@,@,@])" + " | join('', [@,@,@,@])" * 20, "x" * 1_000),
     ],
@@ -69,6 +74,22 @@ def test_a_violation_names_the_place_and_not_the_value() -> None:
 def test_a_hostile_schema_is_a_violation_and_not_a_crash() -> None:
     made = operation("op", output_schema={"$ref": "https://evil.test/schema"})
     assert output_violation(made, {}) == "output_schema of op cannot be used: remote_ref at /$ref"
+
+
+def test_audits_in_many_threads_share_the_schemas_of_more_operations_than_are_kept() -> None:
+    operations = [operation("one", input_schema={"type": "object", "required": [f"a{n}"]}) for n in range(4)]
+    schemas, before = Schemas(3), sys.getswitchinterval()
+
+    def use(start: int) -> bool:
+        turns = [(start + n) % 4 for n in range(60_000)]
+        return all(schemas.of(operations[n], "input_schema").is_valid({f"a{n}": 1}) for n in turns)
+
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert all(pool.map(use, range(4)))
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_equal_names_of_different_operations_are_not_confused() -> None:

@@ -223,3 +223,17 @@ def test_questions_about_every_capability_find_its_subnets_and_next_to_no_others
         )
     assert right / (right + missed) >= 0.98
     assert right / (right + strange) >= 0.97
+
+
+def test_of_several_prices_the_gap_says_which_there_are() -> None:
+    vague = Case(
+        "which price?", "Compare RunPod and Lambda on price.", {"offers": [{"name": "str", "price": "float"}]}, {}
+    )
+    (gap,) = answer(vague)[2].gaps
+    assert gap.fields == ("/offers",)
+    assert gap.reason.startswith("several prices were read (")
+    assert "a100_80gb" in gap.reason
+    assert gap.reason.endswith("): say in the objective which one")
+    named = Case("a product that nobody has", "Compare RunPod and Lambda on B300 price.", vague.schema, {})
+    (gap,) = answer(named)[2].gaps
+    assert gap.reason == "nothing that was read states it"

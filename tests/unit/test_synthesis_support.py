@@ -62,6 +62,8 @@ def test_supported(found: Any, value: Any) -> None:
         (["x"], "x"),
         ([], {}),
         ("nan", 1.0),
+        ("since 0001-01-01T00:00:00+23:00", "2026-08-07"),
+        ("since 2026-08-07", "9999-12-31T23:59:59-10:00"),
     ],
 )
 def test_not_supported(found: Any, value: Any) -> None:
@@ -83,6 +85,7 @@ def test_instants_need_a_day() -> None:
     assert instant("2026-08-07T07:00:00+02:00") == instant("2026-08-07T05:00:00Z")
     assert instant("August 2026") is None
     assert instant("31 February 2026") is None
+    assert instant("0001-01-01T00:00:00+23:00") is None  # before the calendar begins, in UTC
 
 
 FIGURES = {"/a": 1.99, "/b": "$1.45", "/c": 1.89, "/i": 3, "/j": 5, "/s": "no number", "/big": 10**30}

@@ -8,7 +8,7 @@ from bittensor.keyfiles import Keypair
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestra.transport import Refused, request_digest, sign_request, signed_payload
+from orchestra.transport import FreshNonces, Refused, request_digest, sign_request, signed_payload
 from orchestra.transport.btauth import read_envelope, verify_request, wire_path
 
 ALICE = Keypair.create_from_uri("//Alice")
@@ -27,6 +27,20 @@ GOLDEN_SIGNATURE = (
     "fe40fb08141dbd7d28c30864070dd0f0318c44a70e525e5533a89d0e6f336635"
     "107e37972679ebbf28729e36ef216844332e82d87cbc50ba67cd6b01d713b28a"
 )
+
+
+def test_nonces_differ_in_one_tick_and_follow_a_clock_that_jumps() -> None:
+    hour = 3_600 * 10**9
+    now = NONCE
+    nonces = FreshNonces(lambda: now)
+    assert [nonces() for _ in range(3)] == [NONCE, NONCE + 1, NONCE + 2]
+    now = NONCE + hour
+    assert nonces() == now
+    now = NONCE + 5 * 10**9  # set right again: an hour of nonces from the future would be an hour of refusals
+    after = [nonces() for _ in range(3)]
+    assert after == [now, now + 1, now + 2]
+    now += 1
+    assert nonces() == now + 2  # a tick behind what was given out is no jump
 
 
 def signed(**changes: str) -> list[tuple[bytes, bytes]]:

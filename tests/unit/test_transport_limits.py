@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestra.transport.limits import InFlight, TokenBuckets, peer_key
+from ledger.addresses import peer_key
+from orchestra.transport.limits import InFlight, TokenBuckets
 from tests.fakes.clock import VirtualClock
 
 

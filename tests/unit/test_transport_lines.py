@@ -122,6 +122,7 @@ async def test_the_deadline_is_for_all_of_it() -> None:
 async def test_what_breaks_is_one_of_ours() -> None:
     await failing(Wire(b"a\n", httpx.ReadError("reset")), PeerUnreachable)
     await failing(Wire(httpx.RemoteProtocolError("no chunk")), BadResponse)
+    await failing(Wire(b"a\n", status=999), BadResponse)
 
 
 async def test_leaving_early_closes_the_answer() -> None:

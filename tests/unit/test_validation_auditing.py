@@ -121,7 +121,9 @@ class Sent:
     miner: RevealingMiner
 
     async def judged(self, who: Auditor, ledger: LedgerNode, **options: Any) -> Answered:
-        return await who.judge(cast("Peer", self.miner), self.story.synapse, self.response, ledger=ledger, **options)
+        sent_ms = who.sent_ms(self.response)
+        peer = cast("Peer", self.miner)
+        return await who.judge(peer, self.story.synapse, self.response, ledger=ledger, sent_ms=sent_ms, **options)
 
 
 def send(story: kit.Story, *, reveals: bool = True) -> Sent:
@@ -201,6 +203,19 @@ async def test_one_liar_among_the_others_cannot_save_a_forger(ledger: LedgerNode
     honest = [other(kit.OTHER), other(THIRD)]
     for others in ([liar(FOURTH), *honest], [*honest, liar(FOURTH)], [liar(FOURTH), other(silent=True), *honest]):
         assert (await judge(auditor(others), forged(), ledger)).audit.refuted
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+async def test_one_liar_against_one_honest_validator_cannot_save_a_forger_wherever_it_stands(
+    reverse: bool, ledger: LedgerNode
+) -> None:
+    others = [liar(FOURTH), other()]
+    assert (await judge(auditor(others[::-1] if reverse else others), forged(), ledger)).audit.refuted
+
+
+async def test_two_that_agree_on_something_else_outvote_one_that_confirms(ledger: LedgerNode) -> None:
+    answered = await judge(auditor([other(), liar(THIRD), liar(FOURTH)]), forged(), ledger)
+    assert not answered.audit.refuted
 
 
 async def test_one_liar_among_the_others_cannot_refute_an_honest_miner(ledger: LedgerNode) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
-from ledger.database import sqlite_url
 from orchestra.chain import TxOutcome
 from orchestra.validation.components import ScoreEvent, score
 from orchestra.validation.schedule import tempo_at
@@ -64,8 +62,8 @@ def outcome(*, ok: bool, code: str | None = None) -> TxOutcome:
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[ValidationStore]:
-    async with await ValidationStore.open(sqlite_url(tmp_path / "v.sqlite")) as opened:
+async def store(url: str) -> AsyncIterator[ValidationStore]:
+    async with await ValidationStore.open(url) as opened:
         yield opened
 
 

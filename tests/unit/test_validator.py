@@ -27,7 +27,7 @@ from orchestra.validation.components import ORCHESTRATION, ScoreEvent
 from orchestra.validation.schedule import CHALLENGES_PER_TEMPO, tempo_at
 from orchestra.validation.scoring import Answered
 from orchestra.validation.store import IssuedChallenge, ValidationStore
-from orchestra.validation.validator import Validator
+from orchestra.validation.validator import MOST_AT_ONE_MINER, Validator
 from orchestra.validation.weights import WeightSetter
 from tests import proofkit as kit
 from tests.builders import entry, operation
@@ -131,7 +131,8 @@ async def make_world(folder: Path) -> AsyncIterator[World]:
 
 def again(world: World) -> Validator:
     """The validator after a restart: nothing left but what was stored."""
-    fresh = {"_plan": None, "_group": None, "_first_block": None, "_canary_turned": None, "sight": None}
+    fresh = {"_plan": None, "_group": None, "_first_block": None, "_canary_turned": None}
+    fresh |= {"sight": None}
     return replace(world.validator, **fresh)  # type: ignore[arg-type]
 
 
@@ -260,12 +261,39 @@ async def test_a_miner_that_hangs_holds_up_nobody_and_stopping_does_not_wait_for
             await asyncio.sleep(0)
 
     await asyncio.wait_for(others(), 20)
-    assert len(world.miners[A].quoted) == CHALLENGES_PER_TEMPO
+    assert len(world.miners[A].quoted) == MOST_AT_ONE_MINER
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
     assert await world.events("challenge", A) == []
     assert await world.store.abandon_unanswered() == CHALLENGES_PER_TEMPO
+
+
+async def test_slots_that_come_all_at_once_are_not_declined_for_that(world: World) -> None:
+    """An honest miner with its default places, after a restart of ours late in the tempo."""
+    miner, most, begun = world.miners[A], 8 // 2, asyncio.Event()
+    in_hand = 0
+
+    async def answer() -> None:
+        nonlocal in_hand
+        if in_hand == most:
+            raise PeerFailed("busy", "/v1/challenge was refused")
+        in_hand += 1
+        await begun.wait()
+        in_hand -= 1
+
+    async def all_are_begun() -> None:
+        while len(await world.store.slots_used(TEMPO.index)) < 2 * CHALLENGES_PER_TEMPO or in_hand < MOST_AT_ONE_MINER:
+            await asyncio.sleep(0)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        begun.set()
+
+    miner.before_answer = answer
+    async with asyncio.timeout(20):
+        await asyncio.gather(world.run(TEMPO.last), all_are_begun())
+    assert len(miner.asked) == CHALLENGES_PER_TEMPO > most
+    assert all(event.values["latency"] == 1.0 for event in await world.events("challenge", A))
 
 
 class HalfOpen:
@@ -326,6 +354,21 @@ async def test_an_answer_made_with_a_newer_ledger_is_judged_after_catching_up(wo
     assert world.auditor.judged[A] == asked + 1
     assert len(world.catch_ups) == before + 2  # the block's own, and one for the answer
     assert all(event.values["latency"] == 1.0 for event in await world.events("challenge", A))
+
+
+async def test_an_audit_that_begins_anew_goes_by_when_the_challenge_was_sent(world: World) -> None:
+    """A receipt is from then: minutes that we take for the Ledger are not the miner's."""
+
+    async def slow() -> bool:
+        world.auditor.now_ms += 60_000
+        return True
+
+    world.validator.catch_up = slow
+    world.auditor.script = {A: [await ahead(), await judged()], B: [await judged()]}
+    await world.run(TEMPO.last)
+    twice = [sent for sent in world.auditor.sent.values() if len(sent) == 2]
+    assert twice
+    assert all(first == second for first, second in twice)
 
 
 async def test_a_ledger_version_that_nobody_has_earns_nothing(world: World) -> None:
@@ -513,7 +556,7 @@ async def test_a_drift_that_no_ledger_has_yet_says_nothing_of_the_miner(
 # the chain
 
 
-@pytest.mark.parametrize("call", ["block_hash", "metagraph", "commit", "mechanisms"])
+@pytest.mark.parametrize("call", ["block_hash", "metagraph", "mechanisms"])
 async def test_a_block_whose_work_the_chain_cut_short_is_done_when_it_comes_again(world: World, call: str) -> None:
     canary = with_canary(world)
     world.chain.fails = {call: ChainUnreachable("orchestra-local", "scripted")}
@@ -525,6 +568,21 @@ async def test_a_block_whose_work_the_chain_cut_short_is_done_when_it_comes_agai
     assert world.chain.commits[-1].startswith("o1|2:0x"), "both seeds are fixed"
     assert len(canary.changes) == 1
     assert [mechid for mechid, _ in world.chain.submitted] == [0]
+
+
+async def test_a_commitment_that_never_gets_a_reply_holds_up_neither_challenges_nor_weights(world: World) -> None:
+    class Mute(dict[str, Exception]):
+        def pop(self, name: str) -> Exception:  # type: ignore[override]
+            return self[name]
+
+    world.chain.fails = Mute(commit=ChainUnreachable("orchestra-local", "scripted"))
+    await world.run(TEMPO.first, TEMPO.last)
+    assert {len(miner.asked) for miner in world.miners.values()} == {CHALLENGES_PER_TEMPO}
+    assert [mechid for mechid, _ in world.chain.submitted] == [0]
+    assert world.chain.commits == []
+    world.chain.fails = {}
+    await world.run(TEMPO.last + 1, TEMPO.last + 2)
+    assert all(block is not None for _, block in (await world.store.seed_commitments()).values())
 
 
 # weights

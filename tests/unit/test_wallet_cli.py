@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import pty
 import re
+import resource
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +65,25 @@ def test_new_makes_both_keys_readable_by_the_owner_alone_and_says_nothing_secret
     assert "back it up" in result.output
 
 
+@pytest.mark.parametrize("room", [0, 200, 400])
+def test_a_full_disk_leaves_no_half_wallet(room: int, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "orchestra.wallet_cli", "wallet", "new", "--no-password"]
+    limits = (room, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+    done = subprocess.run(
+        [*command, "--wallet.path", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits),
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: Cannot write below {tmp_path} (")
+    assert run("wallet", "list", "--wallet.path", str(tmp_path)).stdout.startswith("No wallets")
+    made = new(tmp_path)
+    assert load_coldkey("default", str(tmp_path)).ss58_address == made["coldkey"]
+    assert load_signer("default", "default", str(tmp_path)).ss58_address == made["hotkeys"]["default"]
+
+
 def test_the_mnemonic_is_printed_on_request_and_recovers_the_key(tmp_path: Path) -> None:
     made = new(tmp_path, "--show-mnemonic")
     assert set(made["mnemonic"]) == {"coldkey", "hotkey"}
@@ -76,6 +100,15 @@ def test_a_second_hotkey_joins_the_coldkey_and_nothing_is_overwritten(tmp_path: 
     assert "already has a hotkey 'default'" in line
     assert "orchestra wallet show" in line
     assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+
+
+def test_not_even_a_public_key_without_its_key_is_overwritten(tmp_path: Path) -> None:
+    new(tmp_path)
+    (tmp_path / "default/hotkeys/default").unlink()
+    kept = (tmp_path / "default/hotkeys/defaultpub.txt").read_bytes()
+    assert "defaultpub.txt exists" in refused(run("wallet", "new", "--wallet.path", str(tmp_path), "--no-password"))
+    assert (tmp_path / "default/hotkeys/defaultpub.txt").read_bytes() == kept
+    assert not (tmp_path / "default/hotkeys/default").exists()
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +131,34 @@ def test_a_wrong_password_is_one_line(encrypted: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("BT_WALLET_PASSWORD", "wrong")
     with pytest.raises(WalletLocked, match="wrong password"):
         load_coldkey("default", str(encrypted))
+
+
+async def test_at_a_terminal_the_password_is_asked_for(encrypted: Path, tmp_path: Path) -> None:
+    async with running_chain(tmp_path, one_subnet()) as chain:
+        keyboard, terminal = pty.openpty()
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "orchestra.wallet_cli", "register", "--netuid", "2", "--fund-from", "//Alice"),
+            *("--network", f"orchestra-local:{chain.port}", "--wallet.path", str(encrypted)),
+            stdin=terminal,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={name: value for name, value in os.environ.items() if name != "BT_WALLET_PASSWORD"},
+            start_new_session=True,
+        )
+        os.close(terminal)
+        assert process.stderr is not None
+        try:
+            async with asyncio.timeout(60):
+                await process.stderr.readuntil(b"Password for the coldkey of default: ")
+                os.write(keyboard, b"same\n")
+                out, err = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+            os.close(keyboard)
+    assert process.returncode == 0, err
+    assert b"holds uid 5" in out
+    assert b"same" not in out + err
 
 
 def test_a_password_typed_differently_twice_makes_nothing(tmp_path: Path) -> None:

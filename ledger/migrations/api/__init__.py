@@ -1,0 +1,1 @@
+"""Steps of the tables of the Ledger API (`ledger.serving.tables`)."""

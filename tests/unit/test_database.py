@@ -1,0 +1,96 @@
+"""Databases are upgraded when they are opened: from nothing, from before there were steps, and never backwards."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from sqlalchemy import MetaData
+
+from ledger import store as ledger_store
+from ledger.database import database_url, open_engine
+from ledger.serving import tables as api
+from ledger.store import LedgerStore
+from ledger.upgrade import DatabaseTooNew, version_table
+from orchestra.transport import shared_nonces
+from orchestra.validation import store as validation_store
+from orchestra.validation.store import ValidationStore
+from tests.builders import entry
+from tests.databases import create_all, execute, rows, schema
+
+STORES = [
+    (ledger_store.metadata, ledger_store.MIGRATIONS),
+    (validation_store.metadata, validation_store.MIGRATIONS),
+    (api.metadata, api.MIGRATIONS),
+    (shared_nonces.metadata, shared_nonces.MIGRATIONS),
+]
+each_store = pytest.mark.parametrize(("metadata", "migrations"), STORES, ids=[name for _, name in STORES])
+
+
+async def opened(url: str, metadata: MetaData, migrations: str) -> None:
+    engine = await open_engine(url, metadata, migrations=migrations)
+    await engine.dispose()
+
+
+@each_store
+async def test_the_steps_end_with_the_tables_as_declared(url: str, metadata: MetaData, migrations: str) -> None:
+    await opened(url, metadata, migrations)
+    stepped = await schema(url)
+    await execute(url, *(f"DROP TABLE {name}" for name in stepped))
+    await create_all(url, metadata)
+    assert await schema(url) == stepped
+    assert set(stepped) == set(metadata.tables)
+
+
+@pytest.mark.parametrize(("metadata", "migrations"), STORES[:2], ids=["changes", "validation"])
+async def test_a_database_from_before_the_steps_is_adopted(url: str, metadata: MetaData, migrations: str) -> None:
+    await create_all(url, metadata)
+    before = await schema(url)
+    await opened(url, metadata, migrations)
+    await opened(url, metadata, migrations)
+    assert await schema(url) == before
+    assert len(await rows(url, f"SELECT version_num FROM {version_table(migrations)}")) == 1
+
+
+async def test_what_was_stored_before_the_steps_is_kept(url: str) -> None:
+    async with await LedgerStore.open(url) as store:
+        committed = await store.append([entry("desearch", netuid=22)], onto=0, block=7)
+    await execute(url, f"DROP TABLE {version_table(ledger_store.MIGRATIONS)}")
+    async with await LedgerStore.open(url) as store:
+        assert (await store.view()).version == committed.version
+
+
+async def test_those_who_open_together_take_each_step_once(url: str) -> None:
+    stores = await asyncio.gather(*(LedgerStore.open(url) for _ in range(4)), ValidationStore.open(url))
+    for store in stores:
+        await store.close()
+    assert set(await schema(url)) == {*ledger_store.metadata.tables, *validation_store.metadata.tables}
+
+
+async def test_a_database_of_a_newer_release_is_left_alone(url: str) -> None:
+    async with await LedgerStore.open(url):
+        pass
+    await execute(url, f"UPDATE {version_table(ledger_store.MIGRATIONS)} SET version_num = '9999'")
+    with pytest.raises(DatabaseTooNew, match="at step 9999, this release knows up to 0"):
+        await LedgerStore.open(url)
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("postgresql://me@db.example/ledger", "postgresql+asyncpg://me@db.example/ledger"),
+        ("postgres://me:pw@db.example/ledger", "postgresql+asyncpg://me:pw@db.example/ledger"),
+        ("postgresql+asyncpg://me@/ledger?host=/run/pg", "postgresql+asyncpg://me@/ledger?host=%2Frun%2Fpg"),
+        ("sqlite:///a/b.sqlite", "sqlite+aiosqlite:///a/b.sqlite"),
+        ("sqlite+aiosqlite:////a/b.sqlite", "sqlite+aiosqlite:////a/b.sqlite"),
+    ],
+)
+def test_a_url_as_people_write_it(given: str, used: str) -> None:
+    assert database_url(given) == used
+
+
+@pytest.mark.parametrize("given", ["", "ledger.sqlite", "mysql://me:secret@db.example/x", "postgresql+psycopg2://a/b"])
+def test_another_database_is_refused_without_its_password(given: str) -> None:
+    with pytest.raises(ValueError, match=r"sqlite.*postgresql") as caught:
+        database_url(given)
+    assert "secret" not in str(caught.value)
