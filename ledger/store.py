@@ -87,8 +87,8 @@ class LedgerStore:
             rows = (await connection.execute(select(changes).order_by(changes.c.idx))).all()
         return tuple((_read(row, index), row.block) for index, row in enumerate(rows))
 
-    async def append(self, added: Sequence[Change], *, onto: int, block: int) -> LedgerView:
-        """Commit changes as log indices `onto`, `onto + 1`, ... and return the Ledger that results.
+    async def append(self, added: Sequence[Change], *, onto: int, block: int) -> None:
+        """Commit changes as log indices `onto`, `onto + 1`, ...
 
         Raises:
             LedgerConflict: the log does not end at `onto`.
@@ -101,7 +101,6 @@ class LedgerStore:
                     await connection.execute(insert(changes), rows)
         except IntegrityError:
             raise LedgerConflict(f"log index {onto} is taken: another writer committed first") from None
-        return await self.view()
 
     async def _require_size(self, connection: AsyncConnection, onto: int) -> None:
         size = (await connection.execute(select(func.count()).select_from(changes))).scalar_one()

@@ -17,12 +17,16 @@ from orchestra.chain import verify_signature
 from orchestra.chain.watch import Sight
 from orchestra.ledger_bootstrap import Bootstrap, BootstrapFailed, Bootstrapped, bring_up, whom_to_trust
 from orchestra.ledger_node import LedgerRefused
-from orchestra.peers import PeerFailed
+from orchestra.peers import Peer, PeerFailed
 
 if TYPE_CHECKING:
     from neurons.running import Neuron
 
 logger = logging.getLogger(__name__)
+
+ASKED = 3
+MOST_ASKED = 8
+"""Validators that are asked for what they vouch for: until one has news, so many had none, or so many were asked."""
 
 TROUBLE = (PeerFailed, LedgerRefused, LedgerConflict)
 
@@ -60,29 +64,39 @@ async def follow_council(neuron: Neuron, sight: Sight) -> str:
     if not peers:
         return f"{stays}: no validator serves on subnet {neuron.settings.netuid} yet"
     random.Random(secrets.token_bytes(32)).shuffle(peers)
-    least = neuron.settings.validator_min_stake_rao
-    believe = bootstrap(neuron, whom_to_trust(neuron.origin, sight.members, min_stake_rao=least))
-    block = sight.block.number
+    try:
+        trust = whom_to_trust(neuron.origin, sight.members, min_stake_rao=neuron.settings.validator_min_stake_rao)
+    except ValueError as error:
+        return f"{stays}: {error}"
+    believe, block = bootstrap(neuron, trust), sight.block.number
     if not neuron.ledger.view.size:
         try:
             tell(await believe.fill(neuron.ledger, peers, block=block))
         except BootstrapFailed as failed:
             return f"{stays}: {failed}"
-    reasons: list[str] = []
-    for peer in peers:
+    reasons, agreed = list[str](), 0
+    for peer in peers[:MOST_ASKED]:
+        size = neuron.ledger.view.size
         try:
-            note = await peer.checkpoint()
-            found = verify_checkpoint(note, believe.trust, verify_signature, now_ms=now_ms())
-            await neuron.ledger.follow_to(peer, found.checkpoint, block=block)
-            await neuron.checkpoints.believe(note)
+            await _follow_one(neuron, believe, peer, block)
         except CheckpointRefused as error:
             if error.code != "not_enough_stake":
                 reasons.append(f"{peer.hotkey}: {error}")
         except TROUBLE as error:
             reasons.append(f"{peer.hotkey}: {error}")
         else:
-            return ""
-    return f"{stays}: {'; '.join(reasons)}" if reasons else ""
+            agreed += 1
+            if neuron.ledger.view.size > size or agreed == ASKED:
+                break
+    return f"{stays}: {'; '.join(reasons)}" if reasons and not agreed else ""
+
+
+async def _follow_one(neuron: Neuron, believe: Bootstrap, peer: Peer, block: int) -> None:
+    """Go to what one validator hands out, if enough stake stands behind it."""
+    note = await peer.checkpoint()
+    found = verify_checkpoint(note, believe.trust, verify_signature, now_ms=now_ms())
+    await neuron.ledger.follow_to(peer, found.checkpoint, block=block)
+    await neuron.checkpoints.believe(note)
 
 
 def bootstrap(neuron: Neuron, trust: Trust) -> Bootstrap:

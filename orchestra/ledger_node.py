@@ -6,6 +6,7 @@ they follow what it signs. Either way anything is refused that does not extend, 
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -58,7 +59,7 @@ class LedgerNode:
         if not log and seed:
             await store.append(seed, onto=0, block=0)
             log = tuple[Change, ...](seed)
-        node._adopt(log)
+        node._adopt(log, LedgerView(log))
         return node
 
     async def close(self) -> None:
@@ -116,8 +117,9 @@ class LedgerNode:
         Raises:
             ledger.store.LedgerConflict: another writer of the same file was first.
         """
+        log = (*self._log, *added)
         await self._store.append(added, onto=len(self._log), block=block)
-        self._adopt((*self._log, *added))
+        self._adopt(log, await asyncio.to_thread(LedgerView, log))
         return self._view
 
     def leaves(self, size: int) -> tuple[LogLeaf, ...]:
@@ -150,8 +152,7 @@ class LedgerNode:
             message = await source.changes_since(len(self._log))
             added = self._check(message, committer, verify)
             if added:
-                await self._store.append(added, onto=len(self._log), block=block)
-                self._adopt((*self._log, *added))
+                await self.commit(added, block=block)
             if len(added) < MAX_CHANGES_PER_MESSAGE:
                 return self._view
 
@@ -167,7 +168,7 @@ class LedgerNode:
                 raise LedgerRefused(f"a checkpoint at {checkpoint.size} changes says otherwise than this node's log")
             return self._view
         added = await leaves_between(source, ours, checkpoint.size)
-        if LedgerView((*self._log, *added)).version != checkpoint.version:
+        if (await asyncio.to_thread(LedgerView, (*self._log, *added))).version != checkpoint.version:
             raise LedgerRefused("the changes do not lead to the checkpoint that validators signed")
         return await self.commit(added, block=block)
 
@@ -184,12 +185,11 @@ class LedgerNode:
             raise LedgerRefused("the changes do not lead to the version that was signed: the histories differ")
         return added
 
-    def _adopt(self, log: tuple[Change, ...]) -> None:
+    def _adopt(self, log: tuple[Change, ...], view: LedgerView) -> None:
         if self._log:
             with self._lock:
                 self._earlier[self._view.version] = self._view
-        self._log = log
-        self._view = LedgerView(log)
+        self._log, self._view = log, view
 
 
 async def leaves_between(source: LedgerSource, since: int, upto: int) -> list[Change]:

@@ -74,7 +74,9 @@ def apps() -> dict[str, FastAPI]:
     )
     return {
         "miner": mining_api.create_app(miner, signed, ready=lambda: True),
-        "validator": validation_api.create_app(services, members=signed, validators=signed, ready=lambda: True),
+        "validator": validation_api.create_app(
+            services, members=signed, validators=signed, governing=signed, ready=lambda: True
+        ),
         "gateway": gateway_api.create_app(ScriptedBackend()),
     }
 

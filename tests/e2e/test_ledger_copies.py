@@ -89,7 +89,7 @@ class World:
             policy=AllowedCallers({each.ss58_address for each in (ALICE, BOB, CAROL)}),
             max_body=MAX_REQUEST_BYTES,
         )
-        app = create_app(services, members=allowed, validators=allowed, ready=lambda: True)
+        app = create_app(services, members=allowed, validators=allowed, governing=allowed, ready=lambda: True)
         found.url = (await self.stack.enter_async_context(serving(app))).url
         return found
 

@@ -11,6 +11,7 @@ from bittensor._transport.errors import StorageFunctionNotFound
 from orchestra.chain import (
     BlockRef,
     Chain,
+    ChainError,
     ChainRejected,
     Hyperparameters,
     NotRegistered,
@@ -284,6 +285,17 @@ async def test_subnets_of_an_owner() -> None:
     async with await opened(fake) as chain:
         assert await chain.subnets_of(ALICE) == (3, 7)
         assert await chain.subnets_of(CHARLIE) == ()
+
+
+async def test_owners_are_those_of_the_block() -> None:
+    fake = FakeSubstrate()
+    fake.store_map("SubnetOwner", [], [(7, ALICE), (3, BOB)])
+    async with await opened(fake) as chain:
+        assert await chain.owners(block=640) == {3: BOB, 7: ALICE}
+        assert fake.at[-1] == hash_of(640), "not as they are now"
+        fake.broken["query_map SubnetOwner"] = [OSError("the node is gone")] * 9
+        with pytest.raises(ChainError):
+            await chain.owners(block=640)
 
 
 async def test_a_wallet_on_disk_signs_with_the_right_key_and_a_missing_file_is_not_a_broken_chain(

@@ -125,6 +125,8 @@ async def test_a_new_subnet_is_created_started_and_named(chain: Chain) -> None:
     assert 0 < cost <= 10_000 * TAO
     assert (await chain.submit(calls.register_subnet(ss58("//Alice//second")), alice)).ok
     (created,) = set(await chain.subnets_of(alice.ss58_address)) - {NETUID}
+    newest = (await chain.finalized()).number
+    assert await chain.owners(block=newest) == {**await chain.owners(block=0), created: alice.ss58_address}
     (start,) = await owner.activation(chain, created)
     assert (await chain.submit(start, alice)).ok
     assert await owner.activation(chain, created) == []

@@ -20,7 +20,8 @@ async def test_an_empty_ledger_has_the_version_of_nothing(url: str) -> None:
 async def test_what_was_committed_is_there_after_reopening(url: str) -> None:
     first, second = entry("desearch", netuid=22), entry("chutes", netuid=64)
     async with await LedgerStore.open(url) as store:
-        committed = await store.append([first, second], onto=0, block=7)
+        await store.append([first, second], onto=0, block=7)
+        committed = await store.view()
     async with await LedgerStore.open(url) as store:
         again = await store.view()
         assert await store.changes(1) == (second,)
@@ -33,7 +34,8 @@ async def test_a_later_change_replaces_the_entry_and_keeps_the_history(url: str)
     new = old.model_copy(update={"status": "deprecated"})
     async with await LedgerStore.open(url) as store:
         await store.append([old], onto=0, block=1)
-        view = await store.append([new], onto=1, block=2)
+        await store.append([new], onto=1, block=2)
+        view = await store.view()
         assert await store.changes(0) == (old, new)
     assert view.entry("desearch") == new
     assert view.operations("web_search") == ()

@@ -20,6 +20,7 @@ from orchestra.chain.watch import Sight
 from orchestra.ledger_node import LedgerNode
 from orchestra.peers import Peer, PeerFailed
 from orchestra.planning import Plan
+from orchestra.protocol import StepError
 from orchestra.transport import PeerTimeout
 from orchestra.validation.challenges import Domain
 from orchestra.validation.components import ORCHESTRATION, ScoreEvent
@@ -501,6 +502,55 @@ async def test_who_answers_the_canary_from_an_old_entry_is_stale(world: World) -
     assert stale
     assert {event.reasons for event in stale} == {outdated}
     assert {event.values["freshness"] for event in await world.events("trap", B)} <= {1.0}
+
+
+# the canary of a governed Ledger
+
+
+@pytest.mark.parametrize(("window", "lasts"), [(1, 1), (5, 2), (10, 4), (28, 11)])
+async def test_in_a_governed_ledger_the_canary_is_left_to_be_noticed_and_stays_that_long(
+    world: World, window: int, lasts: int
+) -> None:
+    canary, size = with_canary(world), world.ledger.view.size
+    world.validator.window = window
+    turned: list[int] = []
+    for index in range(TEMPO.index, TEMPO.index + 24):
+        known = len(canary.changes)
+        await world.run(TEMPO.first + (index - TEMPO.index) * TEMPO.length)
+        turned += [index] * (len(canary.changes) - known)
+    assert turned == [index for index in range(TEMPO.index, TEMPO.index + 24) if index % lasts == 0]
+    assert world.ledger.view.size == size, "the validator commits nothing of it"
+
+
+def failing_canary(answered: Answered) -> Answered:
+    """The same answer, in which the call of the canary did not fit the Ledger that it names."""
+    response = answered.audit.response
+    assert response is not None
+    error = StepError(kind="schema_mismatch", detail="")
+    first = response.task_pipeline[0].model_copy(
+        update={"entry": "canary", "operation": "reading", "subnet": "SN129", "error": error, "response_hash": None}
+    )
+    changed = response.model_copy(update={"task_pipeline": (first, *response.task_pipeline[1:])})
+    return replace(answered, audit=replace(answered.audit, response=changed))
+
+
+@pytest.mark.parametrize(
+    ("window", "is_fresh", "fails", "counts"),
+    [(10, True, True, False), (10, False, True, True), (10, True, False, True), (0, True, True, True)],
+    ids=["nobody was told", "an old Ledger", "it answered as it should", "a committer tells"],
+)
+async def test_a_drift_that_no_ledger_has_yet_says_nothing_of_the_miner(
+    world: World, window: int, is_fresh: bool, fails: bool, counts: bool
+) -> None:
+    world.validator.domains, world.validator.window = (READINGS,), window
+    old = world.ledger.view
+    await world.ledger.commit([entry("another", netuid=5)], block=1)
+    answered = made_with(world.ledger.view if is_fresh else old, await judged())
+    world.auditor.script = {A: [failing_canary(answered) if fails else answered]}
+    del world.miners[B]
+    await world.run(TEMPO.first + 2)
+    assert len(world.miners[A].asked) == 1
+    assert bool(await world.events("challenge")) is counts
 
 
 # the chain
