@@ -328,7 +328,7 @@ def parse_entry_proof(raw: bytes) -> EntryProof:
 
 
 def verify_entry(raw: bytes, leaf: str, trust: Trust, verify: Verify, *, now_ms: int) -> Verified:
-    """Believe that `leaf` (`ledger.view.change_leaf` of the entry in hand) is in the log, or say why not.
+    """Believe that `leaf` (`ledger.changes.change_leaf` of the entry in hand) is in the log, or say why not.
 
     Raises:
         CheckpointRefused: as `verify_checkpoint`; `not_included` when the path does not lead from leaf to root.

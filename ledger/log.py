@@ -26,7 +26,7 @@ class MerkleLog:
             self._levels.append([_parent(left, right) for left, right in zip(row[::2], row[1::2], strict=False)])
 
     def append(self, leaf: str) -> int:
-        """Add a leaf hash (`ledger.view.change_leaf`) and return its index.
+        """Add a leaf hash (`ledger.changes.change_leaf`) and return its index.
 
         Raises:
             ValueError: not a hash.

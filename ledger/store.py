@@ -1,6 +1,6 @@
 """The committed Ledger on disk: an append-only table of changes, from which everything else follows.
 
-The table is the log that later gets checkpoints and proofs, so nothing is ever updated or deleted; the current entries
+The table is the log that checkpoints and proofs are about, so nothing is ever updated or deleted; the current entries
 and `ledger_version` are computed from it (`ledger.view`). SQLite by default, PostgreSQL by URL, one SQL code path. One
 writer: an append names the version it builds on, and is refused when another got there first.
 """
@@ -16,9 +16,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ledger.canonical import parse_strict
+from ledger.changes import Change, change_body, change_leaf, entry_of, kind_of, read_change
 from ledger.database import open_engine, reading
-from ledger.entry import SubnetEntry
-from ledger.view import LedgerView, change_leaf
+from ledger.view import LedgerView
 
 MAX_ENTRY_BYTES = 256 << 10
 
@@ -76,14 +76,14 @@ class LedgerStore:
         """
         return LedgerView(await self.changes(0))
 
-    async def changes(self, since: int, limit: int | None = None) -> tuple[SubnetEntry, ...]:
-        """Committed entries from log index `since` on, in order."""
+    async def changes(self, since: int, limit: int | None = None) -> tuple[Change, ...]:
+        """Committed changes from log index `since` on, in order."""
         query = select(changes).where(changes.c.idx >= since).order_by(changes.c.idx).limit(limit)
         async with reading(self._engine) as connection:
             rows = (await connection.execute(query)).all()
         return tuple(_read(row, since + offset) for offset, row in enumerate(rows))
 
-    async def append(self, entries: Sequence[SubnetEntry], *, onto: int, block: int) -> LedgerView:
+    async def append(self, added: Sequence[Change], *, onto: int, block: int) -> LedgerView:
         """Commit changes as log indices `onto`, `onto + 1`, ... and return the Ledger that results.
 
         Raises:
@@ -92,8 +92,9 @@ class LedgerStore:
         try:
             async with self._engine.begin() as connection:
                 await self._require_size(connection, onto)
-                if entries:
-                    await connection.execute(insert(changes), [_row(onto + i, e, block) for i, e in enumerate(entries)])
+                if added:
+                    rows = [_row(onto + offset, change, block) for offset, change in enumerate(added)]
+                    await connection.execute(insert(changes), rows)
         except IntegrityError:
             raise LedgerConflict(f"log index {onto} is taken: another writer committed first") from None
         return await self.view()
@@ -104,24 +105,27 @@ class LedgerStore:
             raise LedgerConflict(f"the log holds {size} changes, this one was built on {onto}")
 
 
-def _row(index: int, entry: SubnetEntry, block: int) -> dict[str, Any]:
-    body = entry.canonical()
+def _row(index: int, change: Change, block: int) -> dict[str, Any]:
+    body = change_body(change)
     if len(body) > MAX_ENTRY_BYTES:
-        raise ValueError(f"entry {entry.id} takes {len(body)} bytes, at most {MAX_ENTRY_BYTES}")
+        raise ValueError(f"{kind_of(change)} {entry_of(change)} takes {len(body)} bytes, at most {MAX_ENTRY_BYTES}")
     return {
         "idx": index,
-        "kind": "entry",
-        "entry": entry.id,
-        "leaf": change_leaf(entry),
+        "kind": kind_of(change),
+        "entry": entry_of(change),
+        "leaf": change_leaf(change),
         "body": body.decode(),
         "block": block,
     }
 
 
-def _read(row: Any, index: int) -> SubnetEntry:
+def _read(row: Any, index: int) -> Change:
     if row.idx != index:
         raise LedgerCorrupt(f"log index {index} is missing")
-    entry = SubnetEntry.model_validate(parse_strict(row.body.encode(), max_bytes=MAX_ENTRY_BYTES))
-    if change_leaf(entry) != row.leaf:
-        raise LedgerCorrupt(f"log index {index} ({row.entry}) does not hash to its leaf")
-    return entry
+    try:
+        change = read_change(row.kind, parse_strict(row.body.encode(), max_bytes=MAX_ENTRY_BYTES))
+    except ValueError as error:
+        raise LedgerCorrupt(f"log index {index} cannot be read: {str(error)[:200]}") from None
+    if change_leaf(change) != row.leaf:
+        raise LedgerCorrupt(f"log index {index} ({row.kind} {row.entry}) does not hash to its leaf")
+    return change

@@ -1,8 +1,8 @@
 """One committed version of the Ledger, in memory and immutable: what planning, routing and auditing read.
 
 Hot reads never touch the database (DESIGN §10). Two views with the same `version` hold the same entries, bit for bit:
-the
-version is `<size>:<root>` of the log whose leaves are the committed changes in order.
+the version is `<size>:<root>` of the log whose leaves are the committed changes in order. A view shows the entries; the
+other leaves (`ledger.changes`) count in its version and say how it came about.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from ledger.canonical import canonical, leaf_hash, merkle_root
+from ledger.canonical import merkle_root
+from ledger.changes import Change, change_leaf
 from ledger.entry import Operation, SubnetEntry
-from ledger.types import Hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +29,14 @@ class OperationRef:
         return f"{self.entry.id}/{self.operation.name}"
 
 
-def change_leaf(entry: SubnetEntry) -> Hash:
-    """The log leaf of a committed entry: what is hashed is the kind of the change and the whole entry."""
-    return leaf_hash(canonical({"kind": "entry", "body": entry.model_dump(mode="json")}))
-
-
 class LedgerView:
     """The Ledger after some number of committed changes; a later change of an entry replaces the earlier one."""
 
-    def __init__(self, changes: Iterable[SubnetEntry]) -> None:
+    def __init__(self, changes: Iterable[Change]) -> None:
         log = tuple(changes)
-        self.leaves = tuple(change_leaf(entry) for entry in log)
-        self.entries: Mapping[str, SubnetEntry] = MappingProxyType({entry.id: entry for entry in log})
+        self.leaves = tuple(change_leaf(change) for change in log)
+        entries = {change.id: change for change in log if isinstance(change, SubnetEntry)}
+        self.entries: Mapping[str, SubnetEntry] = MappingProxyType(entries)
         self.version = f"{len(log)}:{merkle_root(self.leaves)}"
         self._by_capability = _index(self.entries.values())
 

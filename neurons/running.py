@@ -27,6 +27,7 @@ from ledger.database import sqlite_url
 from ledger.store import LedgerConflict
 from neurons.folder import alone_in, disk_trouble, opening
 from neurons.notes import Notes
+from orchestra.anchoring import ChainSlot, OwnLog
 from orchestra.chain import (
     Chain,
     ChainError,
@@ -81,6 +82,7 @@ class Neuron:
     chain: Chain
     watch: ChainWatch
     client: SignedClient
+    slot: ChainSlot
     ledger: LedgerNode
     subnets: Subnets
     nonces: SqliteNonceStore
@@ -242,6 +244,8 @@ async def started(settings: NeuronSettings) -> AsyncGenerator[Neuron]:
         await _require_registration(chain, settings, signer)
         with opening(settings.database("nonces")):
             nonces = await stack.enter_async_context(SqliteNonceStore(settings.database("nonces")))
+        with opening(settings.database("anchors")):
+            own = await stack.enter_async_context(await OwnLog.open(sqlite_url(settings.database("anchors"))))
         ledger = await _open_ledger(settings)
         stack.push_async_callback(ledger.close)
         outbound = await stack.enter_async_context(OutboundClient(allow_loopback=network.local))
@@ -252,6 +256,7 @@ async def started(settings: NeuronSettings) -> AsyncGenerator[Neuron]:
             chain=chain,
             watch=ChainWatch(chain, settings.netuid, poll_s=await chain.block_time_s() * POLL_SHARE),
             client=client,
+            slot=ChainSlot(own, chain, signer, settings.netuid),
             ledger=ledger,
             subnets=Subnets(
                 outbound,

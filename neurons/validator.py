@@ -138,6 +138,7 @@ def build(neuron: Neuron, store: ValidationStore, max_cost: int) -> Validator:
         netuid=settings.netuid,
         chain=neuron.chain,
         store=store,
+        slot=neuron.slot,
         ledger=neuron.ledger,
         catch_up=neuron.catch_up,
         peer=neuron.peer,

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from ledger.canonical import canonical, parse_strict
+from ledger.changes import Change, kind_of
 from ledger.entry import SubnetEntry
 from ledger.store import LedgerStore
 from ledger.types import JSON, Signer, Verify
@@ -38,7 +39,7 @@ class LedgerNode:
     def __init__(self, store: LedgerStore, view: LedgerView) -> None:
         self._store = store
         self._view = view
-        self._log: tuple[SubnetEntry, ...] = ()
+        self._log: tuple[Change, ...] = ()
         self._earlier: OrderedDict[str, LedgerView] = OrderedDict()
         self._lock = threading.Lock()  # around `_earlier` alone: audits look versions up from their threads
 
@@ -54,7 +55,7 @@ class LedgerNode:
         log = await store.changes(0)
         if not log and seed:
             await store.append(seed, onto=0, block=0)
-            log = tuple(seed)
+            log = tuple[Change, ...](seed)
         node._adopt(log)
         return node
 
@@ -92,25 +93,31 @@ class LedgerNode:
         Raises:
             KeyError: it never had it.
         """
-        found = next((entry for entry in self._log if entry.id == entry_id), None)
+        entries = (change for change in self._log if isinstance(change, SubnetEntry))
+        found = next((entry for entry in entries if entry.id == entry_id), None)
         if found is None:
             raise KeyError(f"the Ledger never held an entry {entry_id!r}")
         return found
 
-    async def commit(self, entries: Sequence[SubnetEntry], *, block: int) -> LedgerView:
+    @property
+    def log(self) -> tuple[Change, ...]:
+        """Every committed change, in order."""
+        return self._log
+
+    async def commit(self, added: Sequence[Change], *, block: int) -> LedgerView:
         """Append changes as the committing node.
 
         Raises:
             ledger.store.LedgerConflict: another writer of the same file was first.
         """
-        await self._store.append(entries, onto=len(self._log), block=block)
-        self._adopt((*self._log, *entries))
+        await self._store.append(added, onto=len(self._log), block=block)
+        self._adopt((*self._log, *added))
         return self._view
 
     def changes_since(self, size: int, signer: Signer) -> LedgerChanges:
         """What a follower at `size` needs next, signed. At most `MAX_CHANGES_PER_MESSAGE` leaves a message."""
         upto = min(size + MAX_CHANGES_PER_MESSAGE, len(self._log))
-        leaves = tuple(LedgerLeaf(index=i, kind="entry", body=self._log[i]) for i in range(size, upto))
+        leaves = tuple(LedgerLeaf(index=i, kind=kind_of(self._log[i]), body=self._log[i]) for i in range(size, upto))
         version = self._view.version if upto == len(self._log) else LedgerView(self._log[:upto]).version
         signature = "0x" + signer.sign(changes_payload(size, version)).hex()
         return LedgerChanges(
@@ -132,7 +139,7 @@ class LedgerNode:
             if len(added) < MAX_CHANGES_PER_MESSAGE:
                 return self._view
 
-    def _check(self, message: LedgerChanges, committer: str, verify: Verify) -> tuple[SubnetEntry, ...]:
+    def _check(self, message: LedgerChanges, committer: str, verify: Verify) -> tuple[Change, ...]:
         signed = changes_payload(message.since, message.version)
         if message.signer != committer or not verify(committer, signed, bytes.fromhex(message.signature[2:])):
             raise LedgerRefused(f"these changes are not signed by {committer}, who commits to this Ledger")
@@ -145,7 +152,7 @@ class LedgerNode:
             raise LedgerRefused("the changes do not lead to the version that was signed: the histories differ")
         return added
 
-    def _adopt(self, log: tuple[SubnetEntry, ...]) -> None:
+    def _adopt(self, log: tuple[Change, ...]) -> None:
         if self._log:
             with self._lock:
                 self._earlier[self._view.version] = self._view

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 
 from ledger.canonical import DEFAULT_MAX_VALUES, HASH_PATTERN, StrictJSONError, as_object, canonical, parse_strict
-from ledger.entry import SubnetEntry
+from ledger.changes import Change, Kind, kind_of
 
 PROTOCOL_VERSION = 1
 
@@ -335,11 +335,17 @@ class ReplayVerdict(Message):
 
 
 class LedgerLeaf(Part):
-    """One committed change in log order."""
+    """One committed change in log order (`ledger.changes`)."""
 
     index: int = Field(ge=0)
-    kind: Literal["entry"]
-    body: SubnetEntry
+    kind: Kind
+    body: Change = Field(union_mode="left_to_right")
+
+    @model_validator(mode="after")
+    def _body_is_of_its_kind(self) -> Self:
+        if kind_of(self.body) != self.kind:
+            raise ValueError(f"this is no {self.kind}")
+        return self
 
 
 class LedgerChangesRequest(Message):

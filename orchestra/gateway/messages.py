@@ -63,7 +63,7 @@ class Progress(BaseModel):
     """One line of a streamed answer before the last: what is happening now."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    stage: Literal["asking", "step", "answered", "auditing"]
+    stage: Literal["waiting", "asking", "step", "answered", "auditing"]
     message: str
     at_ms: int
 

@@ -6,9 +6,10 @@ The answer is audited like any other, and what was found is told to the user.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -28,6 +29,11 @@ MOST_MINERS_ASKED = 2
 MOST_REPLAYS = 32
 """For an answer that somebody waits for every cited call is made again, as far as money goes."""
 
+PATIENCE_S = 15.0
+"""How long an objective waits for a first miner to serve: one that starts is on the chain a block (12 s) later."""
+
+LOOK_EVERY_S = 0.25
+
 
 @dataclass(frozen=True, slots=True)
 class NetworkBackend:
@@ -35,11 +41,12 @@ class NetworkBackend:
 
     validator: Validator
     clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     async def answer(self, request: ObjectiveRequest, emit: Emit) -> ObjectiveResult:
         began = self.clock()
         failures: list[str] = []
-        for peer in await self._best():
+        for peer in await self._somebody(emit, began):
             emit(self._progress("asking", f"asking {peer.hotkey}", began))
             synapse = self._synapse(request)
             try:
@@ -60,7 +67,27 @@ class NetworkBackend:
                 failures.append(f"{peer.hotkey}: {'; '.join(audit.reasons()[:2]) or 'not readable'}")
                 continue
             return to_result(request, audit.response, response.elapsed_ms, verification(audit))
-        raise NobodyAnswered("; ".join(failures) or "no miner serves on this subnet yet: try again in a minute")
+        raise NobodyAnswered("; ".join(failures))
+
+    async def _somebody(self, emit: Emit, began: float) -> list[Peer]:
+        """Whom to ask, as soon as there is somebody: a network that has just come up is not one that cannot answer.
+
+        Raises:
+            NobodyAnswered: nobody within `PATIENCE_S`.
+        """
+        while not (best := await self._best()):
+            waited = self.clock() - began
+            if waited >= PATIENCE_S:
+                raise NobodyAnswered(self._why_nobody())
+            if not waited:
+                emit(self._progress("waiting", "waiting for a miner that serves", began))
+            await self.sleep(LOOK_EVERY_S)
+        return best
+
+    def _why_nobody(self) -> str:
+        if self.validator.sight is None:
+            return "this validator has not seen the chain yet: see its log, then try again"
+        return "no miner serves on this subnet, or those that do were caught: orchestra status shows who is there"
 
     async def _best(self) -> list[Peer]:
         """The miners to ask, best score first: those that have proved something, before anybody has those that were not
@@ -68,18 +95,19 @@ class NetworkBackend:
         not reach a forger.
         """
         scores, sight = await self.validator.scores(), self.validator.sight
+        if sight is None:
+            return []
         standing = [each for each in scores if not each.refuted]
         proved = [each for each in standing if each.components["hash_verification"].value > 0.0]
         hotkeys = [each.hotkey for each in proved or standing]
-        if not scores and sight is not None:
+        if not scores:
             hotkeys = [each.hotkey for each in sight.members.miners(self.validator.min_stake_rao)]
         peers = (self.validator.peer(hotkey) for hotkey in hotkeys)
         return [peer for peer in peers if peer is not None][:MOST_MINERS_ASKED]
 
     def _synapse(self, request: ObjectiveRequest) -> OrchestraSynapse:
         sight = self.validator.sight
-        if sight is None:
-            raise NobodyAnswered("this validator has not seen the chain yet: try again in a few seconds")
+        assert sight is not None, "a peer was found in it"
         return OrchestraSynapse(
             challenge_id="0x" + secrets.token_hex(32),
             objective=request.objective,

@@ -209,6 +209,7 @@ class ValidationStore:
             return fresh
 
     async def seed_committed(self, tempo: int, block: int) -> None:
+        """Record at which block the chain was first seen to vouch for a seed."""
         async with self._engine.begin() as connection:
             await connection.execute(update(seeds).where(seeds.c.tempo == tempo).values(committed_block=block))
 
@@ -217,6 +218,11 @@ class ValidationStore:
         async with reading(self._engine) as connection:
             rows = await connection.execute(select(seeds).order_by(seeds.c.tempo))
             return {row.tempo: (row.secret, row.committed_block) for row in rows}
+
+    async def forget_seeds_before(self, tempo: int) -> None:
+        """The retention rule of seeds: whoever wanted to check an opened one has done so."""
+        async with self._engine.begin() as connection:
+            await connection.execute(delete(seeds).where(seeds.c.tempo < tempo))
 
     # weights
 

@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Protocol
 
-from ledger.canonical import leaf_hash, merkle_root
 from ledger.entry import SubnetEntry
 from ledger.types import Signer, Verify
 from ledger.view import LedgerView
+from orchestra.anchoring import ChainSlot
 from orchestra.chain.errors import ChainRejected
-from orchestra.chain.types import BlockRef, Metagraph, TxOutcome
+from orchestra.chain.types import BlockRef, Metagraph
 from orchestra.chain.watch import Sight
 from orchestra.ledger_node import LedgerNode
 from orchestra.mining.service import audit_payload
@@ -58,8 +58,6 @@ class ValidatorChain(Protocol):
 
     async def metagraph(self, netuid: int, *, block: int | None = None) -> Metagraph: ...
 
-    async def commit(self, wallet: Signer, netuid: int, data: str) -> TxOutcome: ...
-
 
 class CanaryFailed(RuntimeError):
     """The canary did not change, or nobody knows whether it did."""
@@ -91,14 +89,15 @@ class TempoPlan:
 
 @dataclass(slots=True)
 class Validator:
-    """One validator. `peer` finds a neuron by hotkey; `canary` only where it runs one and commits the Ledger.
-    `catch_up` brings the Ledger to where its committer is and says whether it is there.
+    """One validator. `slot` is where it fixes its seeds; `peer` finds a neuron by hotkey; `canary` only where it runs
+    one and commits the Ledger. `catch_up` brings the Ledger to where its committer is and says whether it is there.
     """
 
     signer: Signer
     netuid: int
     chain: ValidatorChain
     store: ValidationStore
+    slot: ChainSlot
     ledger: LedgerNode
     catch_up: Callable[[], Awaitable[bool]]
     peer: Callable[[str], Peer | None]
@@ -135,9 +134,11 @@ class Validator:
             self._first_block = await self.store.first_block() or block
         await self.catch_up()
         plan = await self._tempo_plan(sight)
+        await self._fix_seeds(plan.tempo, sight)
         await self._turn_canary(plan.tempo, sight.block)
         await self._start_challenges(plan, sight)
         await self._set_weights(plan, block)
+        await self.slot.keep(sight.members)
 
     @property
     def current_tempo(self) -> Tempo | None:
@@ -169,8 +170,8 @@ class Validator:
         members = await self._members_at(tempo.first, sight)
         validators = {each.hotkey: each.stake_rao for each in members.validators(self.min_stake_rao)}
         miners = tuple(each.hotkey for each in members.miners(self.min_stake_rao))
-        await self._commit_seeds(tempo)
         await self.store.forget_before(tempo.first - HISTORY_TEMPOS * tempo.length)
+        await self.store.forget_seeds_before(tempo.index - HISTORY_TEMPOS)
         slots = schedule(tempo, beacon, validators=validators, miners=miners)
         mechanisms = await self.setter.chain.mechanisms()
         self._plan = TempoPlan(tempo, beacon, slots, miners, mechanisms, first=self._plan is None)
@@ -186,22 +187,17 @@ class Validator:
             logger.warning("the tempo's first block cannot be read any more (%s); going by the newest", error.code)
             return sight.members
 
-    async def _commit_seeds(self, tempo: Tempo) -> None:
-        """Commit the next tempo's seed before that tempo begins; at the first start this one's too, visibly late."""
-        for index in (tempo.index, tempo.index + 1):
-            await self.store.seed(index, secrets.token_bytes(SECRET_BYTES))
-        known = await self.store.seed_commitments()
-        if all(block is not None for _, block in known.values()):
-            return
-        me = self.signer.ss58_address
-        leaves = [leaf_hash(commitment(me, index, secret).encode()) for index, (secret, _) in known.items()]
-        outcome = await self.chain.commit(self.signer, self.netuid, f"o1|{len(leaves)}:{merkle_root(leaves)}|")
-        if not outcome.ok:
-            logger.warning("the chain did not take our commitment (%s): tried again next tempo", outcome.code)
-            return
-        for index, (_, block) in known.items():
-            if block is None:
-                await self.store.seed_committed(index, tempo.first)
+    async def _fix_seeds(self, tempo: Tempo, sight: Sight) -> None:
+        """Fix the next tempo's seed before that tempo begins; at the first start this one's too, visibly late."""
+        known, me = await self.store.seed_commitments(), self.signer.ss58_address
+        for index in {tempo.index, tempo.index + 1} - set(known):
+            known[index] = (await self.store.seed(index, secrets.token_bytes(SECRET_BYTES)), None)
+        for index, (secret, block) in sorted(known.items()):
+            digest = commitment(me, index, secret)
+            if block is None and self.slot.covers(sight.members, digest):
+                await self.store.seed_committed(index, sight.block.number)
+            elif block is None:
+                await self.slot.log.fix(digest)
 
     async def _turn_canary(self, tempo: Tempo, block: BlockRef) -> None:
         """Change the canary's schema when this tempo's secret says so, and commit the change to the Ledger."""

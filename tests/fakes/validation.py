@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ledger.canonical import sha256
@@ -87,7 +87,11 @@ class NumberedChain:
         assert netuid == self.netuid
         self._maybe_fail("commit")
         self.commits.append(data)
-        return TxOutcome(not self.refuses_commits, "rate_limited" if self.refuses_commits else None, "", None, None)
+        if self.refuses_commits:
+            return TxOutcome(False, "rate_limited", "", None, None)
+        me = wallet.ss58_address
+        self.neurons = tuple(replace(each, commitment=data) if each.hotkey == me else each for each in self.neurons)
+        return TxOutcome(True, None, "", None, None)
 
     async def last_update(self) -> int | None:
         return None

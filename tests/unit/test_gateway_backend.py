@@ -15,7 +15,7 @@ from orchestra.chain.types import BlockRef, Metagraph, Neuron
 from orchestra.chain.watch import Sight
 from orchestra.gateway.backend import LocalBackend, NobodyAnswered
 from orchestra.gateway.messages import ObjectiveRequest, ObjectiveResult, Progress
-from orchestra.gateway.network import NetworkBackend, verification
+from orchestra.gateway.network import PATIENCE_S, NetworkBackend, verification
 from orchestra.peers import Peer, PeerFailed
 from orchestra.proofs import Audit, Code, Finding
 from orchestra.protocol import OrchestraSynapse
@@ -25,6 +25,7 @@ from orchestra.validation.scoring import Answered
 from orchestra.validation.validator import Validator
 from tests.alone import backend_alone
 from tests.fakes.caller import Reply
+from tests.fakes.clock import EPOCH, VirtualClock
 from tests.fakes.ledgers import ledger_with
 from tests.fakes.orchestras import orchestrator
 
@@ -185,7 +186,8 @@ class Network:
 
 async def through(network: Network, **changes: Any) -> tuple[ObjectiveResult, list[Progress]]:
     heard: list[Progress] = []
-    backend = NetworkBackend(cast("Validator", network), clock=lambda: 5.0)
+    clock = VirtualClock()
+    backend = NetworkBackend(cast("Validator", network), clock, clock.sleep)
     request = PRICES.model_copy(update=changes)
     return await backend.answer(request, heard.append), heard
 
@@ -256,6 +258,28 @@ async def test_before_there_are_scores_whoever_serves_is_asked() -> None:
 async def test_nobody_to_ask() -> None:
     assert "no miner serves" in await nobody(Network())
     assert "not seen the chain yet" in await nobody(Network(Miner("5A"), scored=("5A",), sees=False))
+
+
+async def test_an_objective_waits_for_the_first_miner_of_a_network_that_comes_up() -> None:
+    clock, heard = VirtualClock(), list[Progress]()
+    network, without_miners, up = Network(sees=False), Network(), Network(Miner("5Late"))
+
+    async def comes_up(seconds: float) -> None:
+        await clock.sleep(seconds)
+        if clock.now() >= EPOCH + 3:
+            now = up if clock.now() >= EPOCH + 5 else without_miners
+            network.sight, network.miners = now.sight, now.miners
+
+    answer = await NetworkBackend(cast("Validator", network), clock, comes_up).answer(PRICES, heard.append)
+    assert answer.miner == Keypair.create_from_uri("//5Late").ss58_address
+    assert [(each.stage, each.at_ms) for each in heard[:2]] == [("waiting", 0), ("asking", 5000)]
+
+
+async def test_nobody_is_waited_for_longer_than_a_block() -> None:
+    clock = VirtualClock()
+    with pytest.raises(NobodyAnswered):
+        await NetworkBackend(cast("Validator", Network()), clock, clock.sleep).answer(PRICES, lambda _: None)
+    assert clock.now() == EPOCH + PATIENCE_S
 
 
 @pytest.mark.parametrize("allowed", [True, False])

@@ -17,6 +17,7 @@ from orchestra.peers import PeerFailed
 from orchestra.protocol import OrchestraSynapse
 from orchestra.validation.components import Score, ScoreEvent, score
 from tests import proofkit as kit
+from tests.fakes.clock import VirtualClock
 from tests.fakes.validation import block_hash
 
 A, B, C = (dev_signer(f"//{name}").ss58_address for name in ("a", "b", "c"))
@@ -63,9 +64,10 @@ class Asked:
 async def asked(*table: Score, serving: tuple[str, ...] = (A, B, C)) -> list[str]:
     validator = Asked(list(table), serving)
     told: list[Progress] = []
+    clock = VirtualClock()
     with pytest.raises(NobodyAnswered) as nobody:
-        await NetworkBackend(cast("Any", validator)).answer(REQUEST, told.append)
-    assert [each.stage for each in told] == ["asking"] * len(validator.asked)
+        await NetworkBackend(cast("Any", validator), clock, clock.sleep).answer(REQUEST, told.append)
+    assert [each.stage for each in told] == (["asking"] * len(validator.asked) or ["waiting"])
     assert all(hotkey in str(nobody.value) for hotkey in validator.asked)
     return validator.asked
 

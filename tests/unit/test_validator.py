@@ -14,6 +14,7 @@ import pytest
 
 from ledger.database import sqlite_url
 from ledger.view import LedgerView
+from orchestra.anchoring import ChainSlot, OwnLog
 from orchestra.chain import ChainUnreachable, dev_signer, verify_signature
 from orchestra.chain.watch import Sight
 from orchestra.ledger_node import LedgerNode
@@ -92,7 +93,10 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 async def make_world(folder: Path) -> AsyncIterator[World]:
     seed = (*kit.make_ledger().entries.values(), CANARY)
     ledger = await LedgerNode.open(sqlite_url(folder / "ledger.sqlite"), seed=seed)
-    async with await ValidationStore.open(sqlite_url(folder / "validation.sqlite")) as store:
+    async with (
+        await ValidationStore.open(sqlite_url(folder / "validation.sqlite")) as store,
+        await OwnLog.open(sqlite_url(folder / "anchors.sqlite")) as own,
+    ):
         chain = NumberedChain((neuron(0, ME.ss58_address, stake_rao=1_000 * TAO), neuron(1, A), neuron(2, B)))
         miners = {signer.ss58_address: ScriptedMiner(signer, ledger.view) for signer in (ONE, TWO)}
         auditor = ScriptedAuditor({hotkey: [await judged()] for hotkey in miners})
@@ -107,6 +111,7 @@ async def make_world(folder: Path) -> AsyncIterator[World]:
             netuid=2,
             chain=chain,
             store=store,
+            slot=ChainSlot(own, chain, ME, 2),
             ledger=ledger,
             catch_up=catch_up,
             peer=lambda hotkey: cast("Peer | None", miners.get(hotkey)),
@@ -207,11 +212,11 @@ async def test_the_same_seed_is_used_before_and_after_a_restart_and_both_tempos_
 
 async def test_a_commitment_that_was_refused_is_made_again(world: World) -> None:
     world.chain.refuses_commits = True
-    await world.run(TEMPO.first)
+    await world.run(TEMPO.first, TEMPO.first + 1)
     assert all(block is None for _, block in (await world.store.seed_commitments()).values())
     world.chain.refuses_commits = False
-    await world.run(NEXT)
-    assert all(block is not None for _, block in (await world.store.seed_commitments()).values())
+    await world.run(TEMPO.first + 2, TEMPO.first + 3)
+    assert [block for _, block in (await world.store.seed_commitments()).values()] == [TEMPO.first + 3] * 2
 
 
 # miners that misbehave
@@ -467,7 +472,7 @@ async def test_a_block_whose_work_the_chain_cut_short_is_done_when_it_comes_agai
         await world.run(TEMPO.last)
     await world.run(TEMPO.last)
     assert {len(miner.asked) for miner in world.miners.values()} == {CHALLENGES_PER_TEMPO}
-    assert all(block is not None for _, block in (await world.store.seed_commitments()).values())
+    assert world.chain.commits[-1].startswith("o1|2:0x"), "both seeds are fixed"
     assert len(canary.changes) == 1
     assert [mechid for mechid, _ in world.chain.submitted] == [0]
 
