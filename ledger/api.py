@@ -19,7 +19,7 @@ from ledger.serving.problems import (
     BY_STATUS,
     INTERNAL_ERROR,
     METHOD_NOT_ALLOWED,
-    NOT_COUNTED,
+    NO_DATABASE,
     UNPROCESSABLE,
     Refused,
 )
@@ -49,6 +49,7 @@ def create_app(services: Services) -> FastAPI:
         meter=services.meter,
         pace=services.pace,
         wall=services.wall,
+        behind_proxy=services.behind_proxy,
     )
     return app
 
@@ -75,7 +76,7 @@ def _install_problems(app: FastAPI, documents: Documents) -> None:
 
     @app.exception_handler(SQLAlchemyError)
     async def database(_: Request, error: SQLAlchemyError) -> Response:
-        return Refused(NOT_COUNTED, headers={"retry-after": "1"}).response()
+        return Refused(NO_DATABASE, headers={"retry-after": "1"}).response()
 
     @app.exception_handler(Exception)
     async def ours(_: Request, error: Exception) -> Response:

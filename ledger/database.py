@@ -61,7 +61,7 @@ async def open_engine(
     Raises:
         ledger.upgrade.DatabaseTooNew: a newer release has been here.
     """
-    engine = create_async_engine(url)
+    engine = create_async_engine(url, pool_pre_ping=not url.startswith("sqlite"))  # a server may have restarted
     tune(engine.sync_engine, marker)
     try:
         async with engine.begin() as connection:

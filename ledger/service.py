@@ -25,7 +25,6 @@ from ledger.metering import Meter
 from ledger.serving import tables
 from ledger.serving.edition import NOTHING_ATTACHED, Attachments, EditionReader
 from ledger.serving.services import Services
-from ledger.store import LedgerCorrupt
 from ledger.webhook_store import WebhookStore
 from ledger.webhooks import Sender, Webhooks
 from ledger.writer import Writer
@@ -65,6 +64,7 @@ async def serving_ledger(
     *,
     attachments: Callable[[], Attachments] = lambda: NOTHING_ATTACHED,
     tao_usd: Decimal | None = None,
+    behind_proxy: bool = False,
     marker: Marker | None = None,
     webhook_timeout_s: float = 10.0,
 ) -> AsyncGenerator[LedgerService]:
@@ -83,7 +83,7 @@ async def serving_ledger(
         stack.push_async_callback(writer.close)
         meter = await stack.enter_async_context(Meter(writer))
         reader, listeners = EditionReader(ledger, attachments), WebhookStore(engine)
-        services = Services(lambda: reader.edition, Accounts(engine), meter, listeners, sender, tao_usd)
+        services = Services(lambda: reader.edition, Accounts(engine), meter, listeners, sender, tao_usd, behind_proxy)
         webhooks = Webhooks(listeners, sender, timeout_s=webhook_timeout_s)
         service = LedgerService(create_app(services), services, reader, webhooks)
         await service.refresh()
@@ -94,7 +94,10 @@ async def serving_ledger(
 
 @asynccontextmanager
 async def _running(service: LedgerService) -> AsyncGenerator[None]:
-    tasks = [asyncio.create_task(service.follow()), asyncio.create_task(service.webhooks.run())]
+    tasks = [
+        asyncio.create_task(service.follow(), name="following the Ledger"),
+        asyncio.create_task(service.webhooks.run(), name="delivering webhooks"),
+    ]
     for task in tasks:
         task.add_done_callback(_tell)
     try:
@@ -107,5 +110,4 @@ async def _running(service: LedgerService) -> AsyncGenerator[None]:
 
 def _tell(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        level = logging.ERROR if isinstance(error, LedgerCorrupt) else logging.CRITICAL
-        log.log(level, "the Ledger is no longer followed: %s", error)
+        log.critical("%s has ended, restart this server: %s", task.get_name(), error, exc_info=error)

@@ -54,9 +54,19 @@ def serve_command(
     ip: Annotated[str, typer.Option("--ip", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")] = DEFAULT_PORT,
     tao_usd: flags.TaoUsd = flags.DEFAULT_TAO_USD,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option("--checkpoint", metavar="FILE", help="Signed checkpoint to serve; followed."),
+    ] = None,
+    snapshot: Annotated[
+        Path | None, typer.Option("--snapshot", metavar="FILE", help="Signed snapshot to serve; followed.")
+    ] = None,
     webhook_timeout: Annotated[
         float, typer.Option("--webhook-timeout", min=0.1, max=60, help="Seconds that a webhook may take to answer.")
     ] = 10.0,
+    behind_proxy: Annotated[
+        bool, typer.Option("--behind-proxy", help="Take callers' addresses from the proxy's X-Forwarded-For.")
+    ] = False,
     local_webhooks: Annotated[
         bool, typer.Option("--local-webhooks", help="Let webhooks go to this machine, for trying them out.")
     ] = False,
@@ -65,9 +75,18 @@ def serve_command(
     from orchestra.settings import read_rate
 
     with one_line_errors():
-        _run(
-            _serve(_Serving(_url(database), ledger_seed, ip, port, read_rate(tao_usd), local_webhooks, webhook_timeout))
+        asked = _Serving(
+            url=_url(database),
+            seed=ledger_seed,
+            ip=ip,
+            port=port,
+            tao_usd=read_rate(tao_usd),
+            behind_proxy=behind_proxy,
+            local_webhooks=local_webhooks,
+            webhook_timeout_s=webhook_timeout,
+            attached=(checkpoint, snapshot),
         )
+        _run(_serve(asked))
 
 
 @keys.command("new", epilog='Example: orchestra ledger keys new "Ada" --tier developer')
@@ -115,12 +134,15 @@ class _Serving:
     ip: str
     port: int
     tao_usd: Decimal
+    behind_proxy: bool
     local_webhooks: bool
     webhook_timeout_s: float
+    attached: tuple[Path | None, Path | None]
 
 
 async def _serve(asked: _Serving) -> None:
     from ledger.service import serving_ledger
+    from ledger.serving.attached import Attached, Watched
     from orchestra.settings import transaction_marker
     from orchestra.transport import OutboundClient, serve
     from orchestra.webhook_sender import WebhookSender
@@ -131,7 +153,9 @@ async def _serve(asked: _Serving) -> None:
         serving_ledger(
             asked.url,
             WebhookSender(client),
+            attachments=Attached(*map(Watched, asked.attached)),
             tao_usd=asked.tao_usd,
+            behind_proxy=asked.behind_proxy,
             marker=transaction_marker(),
             webhook_timeout_s=asked.webhook_timeout_s,
         ) as service,

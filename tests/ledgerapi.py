@@ -103,12 +103,16 @@ class Api:
 
 @asynccontextmanager
 async def running_api(
-    url: str, changes: list[SubnetEntry] | None = None, attached: Attachments = NOTHING_ATTACHED
+    url: str,
+    changes: list[SubnetEntry] | None = None,
+    attached: Attachments = NOTHING_ATTACHED,
+    *,
+    behind_proxy: bool = False,
 ) -> AsyncIterator[Api]:
     """An API over a fresh database; its owners are named like their tiers."""
     async with await LedgerStore.open(url) as store:
         await store.append(entries() if changes is None else changes, onto=0, block=5)
         receiver = Receiver()
-        async with serving_ledger(url, receiver, attachments=lambda: attached) as service:
+        async with serving_ledger(url, receiver, attachments=lambda: attached, behind_proxy=behind_proxy) as service:
             keys = {tier: (await service.services.accounts.issue(tier, tier))[0] for tier in TIERS}
             yield Api(service, store, receiver, keys)

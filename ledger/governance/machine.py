@@ -64,14 +64,16 @@ class Governor:
 
     # what goes in
 
-    def on_block(self, block: Block) -> Effects:
-        """A finalised block. They come in order; one that was left out may cost this node its say for a while."""
+    def on_block(self, block: Block, *, head: int = -1) -> Effects:
+        """A finalised block. They come in order; one that was left out may cost this node its say for a while. A node
+        that begins is best given its window from the start: `head` is then the newest block that there is.
+        """
         self._out = Outbox()
         is_first = self._chain.last < 0
         if not self._chain.observe(block):
             return self._out.close()
         if is_first:
-            self._progress.begin(block.number)
+            self._progress.begin(block.number, head)
         self._progress.read(self._chain)
         self._advance()
         if not self._is_informed():

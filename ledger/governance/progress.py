@@ -39,12 +39,12 @@ class Progress:
         self._readings: dict[int, Reading] = {}
         self._quiet_until = -1
 
-    def begin(self, block: int) -> None:
-        """The first block that this node ever saw: what it may have signed in this window it cannot know, and it needs
-        time to hear from others.
+    def begin(self, block: int, head: int) -> None:
+        """The first block that this node ever saw, and the newest there is: what it may have signed up to there it
+        cannot know, and it needs time to hear from others.
         """
         self.decided = self._rules.due(block)
-        self._quiet_until = self._rules.window_of(block + self._rules.final_at)
+        self._quiet_until = self._rules.window_of(max(block, head) + self._rules.final_at)
 
     def read(self, chain: ChainMemory) -> None:
         """At a window's reading block: which batch is final, if any."""

@@ -26,7 +26,7 @@ from ledger.serving.problems import (
     BODY_TIMEOUT,
     BODY_TOO_LARGE,
     KEY_UNKNOWN,
-    NOT_COUNTED,
+    NO_DATABASE,
     QUOTA_EXCEEDED,
     RATE_LIMITED,
     Refused,
@@ -70,6 +70,7 @@ class Door:
     meter: Meter
     pace: Pace
     wall: Callable[[], int]
+    behind_proxy: bool = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -96,11 +97,15 @@ class Door:
             await answer.send({"type": "http.response.body", "body": body})
 
     async def _admit(self, scope: Scope, headers: Headers) -> Visit:
-        address = peer_key(scope["client"][0] if scope.get("client") else None)
+        address = peer_key(self._address(scope, headers))
         account = await self._account(headers.get("authorization"), address)
         tier = account.tier if account else TIERS["free"]
         window = self.pace.take(account.id if account else address, tier.per_minute)
         return Visit(account, tier, _must_fit(window))
+
+    def _address(self, scope: Scope, headers: Headers) -> str | None:
+        named = headers.get("x-forwarded-for", "").rpartition(",")[2].strip() if self.behind_proxy else ""
+        return named[:64] or (scope["client"][0] if scope.get("client") else None)
 
     async def _account(self, authorization: str | None, address: str) -> Account | None:
         if authorization is None:
@@ -109,7 +114,7 @@ class Door:
         try:
             account = await self.accounts.find(key.strip()) if scheme.lower() == "bearer" else None
         except (SQLAlchemyError, OSError):
-            raise Refused(NOT_COUNTED, headers={"retry-after": "1"}) from None
+            raise Refused(NO_DATABASE, headers={"retry-after": "1"}) from None
         if account is None:
             _must_fit(self.pace.take(address, TIERS["free"].per_minute))
             raise Refused(KEY_UNKNOWN)
@@ -122,7 +127,7 @@ class Door:
         try:
             counted = await self.meter.count(visit.account, request)
         except MeteringFailed:
-            raise Refused(NOT_COUNTED, headers={"retry-after": "1"}) from None
+            raise Refused(NO_DATABASE, headers={"retry-after": "1"}) from None
         month = month_window(visit.tier, counted.used, self.wall(), refused=not counted.admitted)
         if month is not None:
             visit.windows.append(month)

@@ -98,7 +98,7 @@ class Documents:
 
 def _with_problems(responses: dict[str, Any]) -> None:
     """Say what every refusal is: a problem document, of those that are the door's on every route."""
-    for status, code in (("401", "key_unknown"), ("429", "rate_limited"), ("503", "not_counted")):
+    for status, code in (("401", "key_unknown"), ("429", "rate_limited"), ("503", "no_database")):
         responses.setdefault(status, {"description": f"`{code}`: {PROBLEMS[code].title}"})
     responses.get("422", {})["description"] = f"`unprocessable`: {PROBLEMS['unprocessable'].title}"
     for status, answer in responses.items():

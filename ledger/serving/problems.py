@@ -78,7 +78,7 @@ UNPROCESSABLE = _problem("unprocessable", 422, "A parameter or a field is missin
 RATE_LIMITED = _problem("rate_limited", 429, "Too many requests: wait as long as Retry-After says.")
 QUOTA_EXCEEDED = _problem("quota_exceeded", 429, "This month's lookups are used up.")
 INTERNAL_ERROR = _problem("internal_error", 500, "This server failed; the fault is not yours.")
-NOT_COUNTED = _problem("not_counted", 503, "This server cannot count lookups now, so it answers none: try later.")
+NO_DATABASE = _problem("no_database", 503, "This server's database does not answer: try later.")
 NOT_READY = _problem("not_ready", 503, "This server has not read its Ledger yet: try again in a second.")
 
 BY_STATUS = {404: NOT_FOUND, 422: UNPROCESSABLE}

@@ -27,6 +27,7 @@ class Services:
     """Everything an app is made over. `edition` gives the one in force, None before there is one.
 
     `tao_usd`: dollars for one TAO, for prices in the other currency; without it they count as unknown.
+    `behind_proxy`: the caller is whom the nearest proxy names in `X-Forwarded-For`.
     """
 
     edition: Callable[[], Edition | None]
@@ -35,6 +36,7 @@ class Services:
     webhooks: WebhookStore
     sender: Sender
     tao_usd: Decimal | None = None
+    behind_proxy: bool = False
     pace: Pace = field(default_factory=lambda: Pace(clock=time.monotonic))
     wall: Callable[[], int] = wall_ms
     _pages: Pages | None = None

@@ -29,14 +29,17 @@ from ledger.snapshot import read_note
 from ledger.store import LedgerStore
 from orchestra.chain import Chain, ChainError
 from orchestra.client import Answer, Client, OrchestraError
-from orchestra.devnet.network import MINERS, NETUID, VALIDATORS, Layout, LocalNetwork, NeuronSpec
+from orchestra.devnet.network import MINERS, NETUID, Layout, LocalNetwork, NeuronSpec
 from orchestra.devnet.processes import ProcessFailed
+from orchestra.devnet.subscriber import Subscriber, subscribed
 from orchestra.governing.drafts import Draft, DraftStore
 from orchestra.transport import OutboundClient, run
 
 T = TypeVar("T")
 
-COUNCIL = (*VALIDATORS, NeuronSpec("validator-3", "validator", "member", "127.0.0.13"))
+COUNCIL = tuple(
+    NeuronSpec(f"validator-{number}", "validator", "of the council", f"127.0.0.1{number}") for number in (1, 2, 3)
+)
 FINDER, COPIER = MINERS[:2]
 NEWCOMER = "chutes"
 CHANGING = "desearch"
@@ -90,9 +93,11 @@ async def tell(folder: Path, block_time: float, console: Console) -> dict[str, A
     try:
         await network.start()
         async with await Chain.open(network.network) as chain, OutboundClient(allow_loopback=True) as http:
-            story = Story(network, chain, http, console)
-            await story.tell()
-            return story.seen
+            database = network.layout.data(COUNCIL[0].name) / "ledger.sqlite"
+            async with subscribed(database, http) as subscriber:
+                story = Story(network, chain, http, console, subscriber)
+                await story.tell()
+                return story.seen
     finally:
         await network.stop()
 
@@ -105,6 +110,7 @@ class Story:
     chain: Chain
     http: OutboundClient
     console: Console
+    subscriber: Subscriber
     seen: dict[str, Any] = field(default_factory=dict[str, Any])
 
     async def tell(self) -> None:
@@ -139,6 +145,7 @@ class Story:
         accepted = await self._settled(FINDER, CHANGING)
         self.seen["accepted"] = accepted.model_dump(mode="json")
         self.seen["known_everywhere_after"] = await self._spread()
+        await self._told(CHANGING)
         answer = await self._until("an answer by the new schema", self._answered)
         self.seen["answer"] = answer.result
         await self._say(f"{CHANGING} is called by its new schema: the answer is complete again")
@@ -179,6 +186,7 @@ class Story:
         self._show(draft)
         bond = await self._settled(FINDER, DYING, "deprecation")
         self.seen["died"] = bond.model_dump(mode="json")
+        await self._told(DYING)
         await self._spread()
 
     async def check(self) -> None:
@@ -281,6 +289,14 @@ class Story:
         after = (await self.chain.head()).number - began
         await self._say(f"every node has the Ledger {version[:14]}..., {after} blocks later")
         return after
+
+    async def _told(self, entry: str) -> None:
+        async def look() -> dict[str, Any] | None:
+            return self.subscriber.told_of(entry)
+
+        delivered = await self._until(f"the webhook about {entry}", look)
+        self.seen.setdefault("webhooks", {})[entry] = delivered
+        await self._say(f"a subscriber's webhook was told of {entry}, signed")
 
     async def _version(self, node: NeuronSpec) -> str:
         answer = await self.http.request(

@@ -133,14 +133,21 @@ class Council:
 
     async def _read_on(self) -> None:
         newest = (await self.chain.finalized()).number
-        first = max(self.governor.last_block + 1, newest - MOST_BEHIND) if self.governor.last_block >= 0 else newest
+        first = max(self._next_block(newest), newest - MOST_BEHIND)
         for number in range(first, newest + 1):
             try:
                 block = await self._read(number)
             except ChainRejected as error:
                 logger.warning("block %d cannot be read any more (%s)", number, error.code)
                 continue
-            await self._step(partial(self.governor.on_block, block))
+            await self._step(partial(self.governor.on_block, block, head=newest))
+
+    def _next_block(self, newest: int) -> int:
+        """After the last one; at the very first start the window's first, where permits and stakes are frozen: without
+        it nothing that is anchored in this window could ever be judged here.
+        """
+        last = self.governor.last_block
+        return last + 1 if last >= 0 else self.rules.start(self.rules.window_of(newest))
 
     async def on_message(self, message: Message, sender: str) -> str:
         """A message that the transport has authenticated; returns why it was refused, nothing when it was taken."""

@@ -21,6 +21,7 @@ from ledger.serving.edition import Attachments
 from ledger.serving.exports import harmless
 from ledger.serving.openapi import address, examples
 from ledger.serving.problems import PROBLEMS
+from ledger.serving.tiers import TIERS
 from ledger.view import LedgerView, change_leaf
 from orchestra import transport
 from tests.builders import entry
@@ -157,9 +158,44 @@ async def test_a_database_that_fails_is_our_fault(api: Api) -> None:
     assert await api.ask("/v1/ledger")
     await execute(url, "ALTER TABLE api_usage RENAME TO hidden")
     reply = await api.ask("/v1/subnets/desearch")
-    problem(reply, "not_counted")
+    problem(reply, "no_database")
     assert reply.headers["retry-after"] == "1"
-    problem(await api.ask("/v1/account"), "not_counted")
+    problem(await api.ask("/v1/account"), "no_database")
+
+
+# the page
+
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "ledger-api.md").read_text()
+
+
+def table(title: str) -> list[list[str]]:
+    """The cells of the first table under a title of the page, without its head."""
+    lines = PAGE.partition(f"## {title}\n")[2].partition("\n## ")[0].splitlines()
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")][2:]
+
+
+async def test_the_page_lists_every_route_and_says_which_count(api: Api) -> None:
+    listed = {row[0].strip("`"): row[1] == "yes" for row in table("Routes")}
+    assert set(listed) == {f"{method} {path}" for method, path, _ in await routes(api)}
+    for route, counts in listed.items():
+        method, _, path = route.partition(" ")
+        if method == "GET":
+            before = await api.used()
+            reply = await api.ask(path.format(**FILLED), **({"q": "x"} if path == "/v1/search" else {}))
+            assert (reply.status, await api.used() - before) == (200, int(counts)), route
+
+
+def test_the_page_says_what_the_tiers_and_the_refusals_are() -> None:
+    tiers = {
+        (row[0], int(row[1].replace(",", "")), row[2], row[3] == "everything", int(row[4].replace(",", "")))
+        for row in table("Tiers and keys")
+    }
+    assert tiers == {
+        (each.name, each.per_minute, f"{each.monthly:,}" if each.monthly else "no end", each.full, each.webhooks)
+        for each in TIERS.values()
+    }
+    assert table("Refusals") == [[f"`{each.code}`", str(each.status), each.title] for each in PROBLEMS.values()]
 
 
 # who sees what
@@ -334,7 +370,7 @@ def test_a_cell_is_never_a_formula(cell: str) -> None:
 # limits, counts, versions
 
 
-async def test_an_answer_that_did_not_change_is_not_sent_and_not_counted(api: Api) -> None:
+async def test_an_answer_that_did_not_change_is_not_sent_and_no_database(api: Api) -> None:
     first = await api.ask("/v1/subnets/desearch")
     etag = first.headers["etag"]
     again = await api.ask("/v1/subnets/desearch", headers={"if-none-match": f'"other", {etag}'})
@@ -395,6 +431,22 @@ async def test_the_pace_of_those_without_a_key_is_by_address(api: Api) -> None:
     assert (reply.headers["retry-after"], reply.headers["ratelimit-policy"]) == ("2", '"minute";q=30;w=60')
     assert (await api.ask("/v1/ledger", None, peer="192.0.2.8")).status == 200
     assert (await api.ask("/v1/ledger", "free")).status == 200, "a key has a pace of its own"
+
+
+async def test_behind_a_proxy_the_address_is_the_one_it_names(tmp_path: Path) -> None:
+    async with running_api(sqlite_url(tmp_path / "api.sqlite"), behind_proxy=True) as api:
+        for number in range(30):
+            claimed = {"x-forwarded-for": f"10.0.0.{number}, 198.51.100.1"}
+            assert (await api.ask("/v1/ledger", None, headers=claimed)).status == 200
+        problem(await api.ask("/v1/ledger", None, headers={"x-forwarded-for": "198.51.100.1"}), "rate_limited")
+        assert (await api.ask("/v1/ledger", None, headers={"x-forwarded-for": "198.51.100.2"})).status == 200
+        assert (await api.ask("/v1/ledger", None)).status == 200
+
+
+async def test_what_a_caller_claims_to_be_is_nothing_without_a_proxy(api: Api) -> None:
+    for number in range(30):
+        await api.ask("/v1/ledger", None, headers={"x-forwarded-for": f"198.51.100.{number}"})
+    problem(await api.ask("/v1/ledger", None, headers={"x-forwarded-for": "198.51.100.99"}), "rate_limited")
 
 
 async def test_guessing_keys_is_paced_by_address(api: Api) -> None:

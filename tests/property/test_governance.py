@@ -230,6 +230,8 @@ class Schedule:
                 self.away[name] -= 1
                 if self.away[name] <= 0:
                     del self.away[name]
+                    if dice.random() < 0.2:
+                        network.nodes[name].disk = None  # the log is another file
                     network.nodes[name].restart()
             elif dice.random() < 0.01 and network.nodes[name].disk:
                 network.nodes[name].crash()

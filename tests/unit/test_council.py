@@ -20,6 +20,7 @@ from ledger.database import sqlite_url
 from ledger.entry import Metrics
 from ledger.governance.effects import Effects, Fetch, Probe, Send
 from ledger.governance.judging import Seen
+from ledger.governance.progress import Progress
 from ledger.governance.rules import Rules
 from ledger.proposals import Anchor, SchemaUpdate, SignedProposal, proposal_payload, sign
 from ledger.statements import BatchRequest, FinalsRequest
@@ -396,6 +397,21 @@ async def test_a_chain_that_cannot_be_read_loses_no_block(one: Network) -> None:
     await seat.council.on_block()
     assert one.chain.reads[-5:] == [2, 3, 4, 5, 6]
     assert seat.council.governor.last_block == 6
+
+
+async def test_a_seat_that_begins_within_a_window_reads_it_from_its_start_and_yet_signs_nothing_in_it(
+    one: Network,
+) -> None:
+    """What is anchored in that window could otherwise never be judged here; what this seat signed before is unknown."""
+    (seat,) = one.seats
+    one.chain.mint(2 * RULES.window + 3)
+    await seat.council.on_block()
+    assert one.chain.reads == [20, 21, 22]
+    assert seat.council.governor.validators, "stakes as frozen at the window's first block"
+    begun_late = Progress(RULES, is_sure=True)
+    begun_late.begin(20, head=29)
+    assert begun_late.is_quiet(3), "the newest block says how long, not the oldest that was read"
+    assert not begun_late.is_quiet(4)
 
 
 async def test_a_block_that_is_gone_is_left_out(one: Network) -> None:

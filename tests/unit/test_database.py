@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import MetaData
@@ -15,6 +16,7 @@ from ledger.upgrade import DatabaseTooNew, version_table
 from orchestra.transport import shared_nonces
 from orchestra.validation import store as validation_store
 from orchestra.validation.store import ValidationStore
+from tests import postgres
 from tests.builders import entry
 from tests.databases import create_all, execute, rows, schema
 
@@ -74,6 +76,19 @@ async def test_a_database_of_a_newer_release_is_left_alone(url: str) -> None:
     await execute(url, f"UPDATE {version_table(ledger_store.MIGRATIONS)} SET version_num = '9999'")
     with pytest.raises(DatabaseTooNew, match="at step 9999, this release knows up to 0"):
         await LedgerStore.open(url)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: Callable[[], postgres.Server]) -> str:
+    return postgres_server().database()
+
+
+async def test_a_connection_that_broke_is_replaced(postgres_url: str) -> None:
+    async with await LedgerStore.open(postgres_url) as store:
+        await store.view()
+        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        await execute(postgres_url, f"{others} AND datname = current_database()")
+        assert (await store.view()).size == 0
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ async def test_the_quota_is_exact_between_two_servers(writer: Writer, url: str) 
     assert await usage(url) == {("bob", 202601): 5}
 
 
-async def test_a_request_that_is_named_again_is_not_counted_again(writer: Writer, url: str) -> None:
+async def test_a_request_that_is_named_again_is_no_database_again(writer: Writer, url: str) -> None:
     async with Meter(writer, wall=Wall()) as meter:
         assert await meter.count(BOB, "a") == Counted(True, 1)
         assert await meter.count(BOB, "a") == Counted(True, 1)
