@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
+from collections.abc import Callable
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from ledger.database import sqlite_url
+from ledger.entry import Operation
 from ledger.governance.rules import Rules
 from neurons.folder import opening
 from orchestra.chain import verify_signature
@@ -17,6 +21,8 @@ from orchestra.governing.judge import LiveJudge
 from orchestra.governing.proposing import Proposer
 from orchestra.governing.store import GovernorStore
 from orchestra.maintenance import SubnetCalls
+from orchestra.subnets.costs import worst_cost
+from orchestra.validation.api import Budget
 
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack
@@ -24,6 +30,9 @@ if TYPE_CHECKING:
     from neurons.running import Neuron
 
 PROBE_TIMEOUT_S = 10.0
+MOST_RAO_AN_HOUR = 50_000_000
+UNPRICED_RAO = 100_000
+"""What a call counts for when nobody knows its price, so that there is an end to those too."""
 
 
 async def take_seat(neuron: Neuron, stack: AsyncExitStack) -> Council:
@@ -34,7 +43,9 @@ async def take_seat(neuron: Neuron, stack: AsyncExitStack) -> Council:
     calls = SubnetCalls(
         neuron.subnets, clock=LoopClock(), tag=lambda: "0x" + secrets.token_hex(32), timeout_s=PROBE_TIMEOUT_S
     )
-    judge = LiveJudge(calls, neuron.subnets.usable, neuron.ledger.versions, asyncio.sleep)
+    judge = LiveJudge(
+        calls, neuron.subnets.usable, neuron.ledger.versions, asyncio.sleep, purse(neuron.settings.tao_usd)
+    )
     return await Council.open(
         signer=neuron.signer,
         verify=verify_signature,
@@ -62,6 +73,12 @@ async def propose(neuron: Neuron, stack: AsyncExitStack) -> Proposer:
         store=store,
         validators=neuron.validators,
     )
+
+
+def purse(tao_usd: Decimal, clock: Callable[[], float] = time.monotonic) -> Callable[[Operation], bool]:
+    """May one more call of an operation be paid for in the hour that runs? If so, it is."""
+    budget = Budget(MOST_RAO_AN_HOUR, clock)
+    return lambda operation: budget.take(worst_cost(operation, tao_usd) or UNPRICED_RAO)
 
 
 async def rules_of(neuron: Neuron) -> Rules:

@@ -62,12 +62,15 @@ class Calls(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LiveJudge:
-    """Judges by calls of this node. `versions` gives an entry as the Ledger has and had it, newest first."""
+    """Judges by calls of this node. `versions` gives an entry as the Ledger has and had it, newest first; `spend` says
+    whether one more call of an operation may be paid for: whoever proposes must not empty the validators' purses.
+    """
 
     calls: Calls
     usable: Callable[[OperationRef], bool]
     versions: Callable[[str], Iterable[SubnetEntry]]
     sleep: Callable[[float], Awaitable[None]]
+    spend: Callable[[Operation], bool]
 
     async def __call__(self, probe: Probe) -> tuple[Seen, Metrics | None]:
         """What one probe saw, and for a metrics update what a sample measured."""
@@ -157,10 +160,10 @@ class LiveJudge:
         for number, query in enumerate(example_queries(ref.operation)[:most]):
             if number:
                 await self.sleep(SAMPLE_PAUSE_S)
-            reply = await self.calls(ref, query)
-            if reply.fault == "refused":
+            reply = await self._call(ref, query)
+            if reply is not None and reply.fault == "refused":
                 continue
-            if reply.fault is not None or reply.body is None:
+            if reply is None or reply.fault is not None or reply.body is None:
                 return
             try:
                 yield _parsed(ref.operation, reply.body)
@@ -168,9 +171,12 @@ class LiveJudge:
                 return
 
     async def _ask(self, ref: OperationRef) -> Reply | None:
-        """The cheapest valid query; None when there is none."""
+        """The cheapest valid query; None when there is none, or no money for it."""
         queries = example_queries(ref.operation)
-        return await self.calls(ref, queries[0]) if queries else None
+        return await self._call(ref, queries[0]) if queries else None
+
+    async def _call(self, ref: OperationRef, query: Mapping[str, Any]) -> Reply | None:
+        return await self.calls(ref, query) if self.spend(ref.operation) else None
 
 
 def compared(old: Operation, new: Operation, answer: JSON) -> Seen:

@@ -56,7 +56,8 @@ async def test_a_database_from_before_the_steps_is_adopted(url: str, metadata: M
 
 async def test_what_was_stored_before_the_steps_is_kept(url: str) -> None:
     async with await LedgerStore.open(url) as store:
-        committed = await store.append([entry("desearch", netuid=22)], onto=0, block=7)
+        await store.append([entry("desearch", netuid=22)], onto=0, block=7)
+        committed = await store.view()
     await execute(url, f"DROP TABLE {version_table(ledger_store.MIGRATIONS)}")
     async with await LedgerStore.open(url) as store:
         assert (await store.view()).version == committed.version

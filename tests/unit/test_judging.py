@@ -5,17 +5,19 @@ validator that could not look says nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from ledger.applying import base_of
-from ledger.entry import Operation, SubnetEntry
+from ledger.entry import Operation, Price, SubnetEntry
 from ledger.governance.effects import Probe
 from ledger.probe import Fault, Reply
 from ledger.proposals import Anchor, Deprecation, MetricsUpdate, NewSubnet, Proposal, SchemaUpdate, SignedProposal
 from ledger.view import OperationRef
+from neurons.governing import MOST_RAO_AN_HOUR, purse
 from orchestra.governing.judge import SAMPLE, LiveJudge, compared, measured
 from orchestra.governing.noticing import Sample, drift_of
 from tests.builders import entry, operation
@@ -174,8 +176,12 @@ def fault(kind: Fault) -> Reply:
     return Reply(10_000, None, None, kind)
 
 
-def judge(calls: Calls, *versions: SubnetEntry, usable: bool = True) -> LiveJudge:
-    return LiveJudge(calls, lambda _: usable, lambda name: [e for e in versions if e.id == name], VirtualClock().sleep)
+def judge(
+    calls: Calls, *versions: SubnetEntry, usable: bool = True, spend: Callable[[Operation], bool] = lambda _: True
+) -> LiveJudge:
+    return LiveJudge(
+        calls, lambda _: usable, lambda name: [e for e in versions if e.id == name], VirtualClock().sleep, spend
+    )
 
 
 def probe(proposal: Proposal, attempt: int = 0) -> Probe:
@@ -277,6 +283,20 @@ async def test_metrics_are_a_sample_or_nothing() -> None:
     assert (found.latency_ms, found.latency_p95_ms, found.reliability_permille) == (40, 40, 900)
     assert await judge(Calls(DRIFTED, fault("throttled")), alpha())(probe(claim)) == ("unable", None)
     assert await judge(Calls(), alpha(), usable=False)(probe(claim)) == ("unable", None)
+
+
+async def test_a_call_that_is_too_dear_is_not_made() -> None:
+    metrics = {"latency_ms": 40, "latency_p95_ms": 40, "reliability_permille": 900}
+    claim = MetricsUpdate(**COMMON, operation="web_search", metrics=metrics, sample=10)
+    for each in (claim, update(), Deprecation(**COMMON)):
+        assert (await judge(Calls(), alpha(), spend=lambda _: False)(probe(each)))[0] == "unable"
+    clock = VirtualClock()
+    spend = purse(Decimal(300), clock)
+    dear = operation(price=Price(amount=str(MOST_RAO_AN_HOUR // 2 / 10**9), currency="TAO"))
+    assert [spend(dear), spend(dear), spend(dear), spend(operation(price=None))] == [True, True, False, False]
+    clock.advance(3600)
+    assert spend(dear)
+    assert [spend(operation(price=None)) for _ in range(251)] == [True] * 250 + [False]
 
 
 def test_measures() -> None:
