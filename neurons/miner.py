@@ -13,21 +13,23 @@ except ModuleNotFoundError:
         "orchestra is not installed for this Python: run ./scripts/demo once, then .venv/bin/python"
     ) from None
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 from neurons.folder import opening
-from neurons.governing import propose
+from neurons.governing import propose, upkeep
 from neurons.running import Neuron, announce, listen, log_to_stderr, one_line_errors, start, started, until_stopped
 from orchestra import flags
 from orchestra import settings as options
 from orchestra.chain.watch import Sight
 from orchestra.execution import SubnetCaller
 from orchestra.governing.proposing import Proposer
+from orchestra.maintenance import Maintenance
 from orchestra.mining.api import create_app
 from orchestra.mining.service import Miner
 from orchestra.proofs import SqliteEvidence
@@ -48,6 +50,14 @@ DRAIN_S = 35.0
 MaxCost = Annotated[
     str,
     typer.Option("--challenge.max-cost", help="Most to spend on one challenge, in TAO, whatever is allowed."),
+]
+
+UpkeepCost = Annotated[
+    str,
+    typer.Option(
+        "--upkeep.max-cost",
+        help="Most to spend on looking at subnets for the Ledger's sake, in TAO an hour; 0: only at free ones.",
+    ),
 ]
 
 
@@ -72,6 +82,7 @@ def command(caller_of: Callable[[Neuron], SubnetCaller]) -> Callable[..., None]:
         min_stake: flags.MinStake = flags.DEFAULT_MIN_STAKE,
         most_at_once: MostAtOnce = 8,
         max_cost: MaxCost = "0.05",
+        upkeep_cost: UpkeepCost = "0.0001",
         debug: flags.Debug = False,
     ) -> None:
         """Mine on Orchestra: answer objectives through the other subnets, with proof."""
@@ -90,13 +101,18 @@ def command(caller_of: Callable[[Neuron], SubnetCaller]) -> Callable[..., None]:
                 tao_usd=tao_usd,
                 min_stake=min_stake,
             )
-            run(mine(settings, most_at_once, options.read_cost(max_cost), caller_of))
+            costs = options.read_cost(max_cost), options.read_cost(upkeep_cost)
+            run(mine(settings, most_at_once, *costs, caller_of))
 
     return main
 
 
 async def mine(
-    settings: options.NeuronSettings, most_at_once: int, most_cost: int, caller_of: Callable[[Neuron], SubnetCaller]
+    settings: options.NeuronSettings,
+    most_at_once: int,
+    most_cost: int,
+    upkeep_cost: int,
+    caller_of: Callable[[Neuron], SubnetCaller],
 ) -> None:
     """Run one miner until it is told to stop."""
     async with AsyncExitStack() as stack:
@@ -111,14 +127,25 @@ async def mine(
             catch_up=neuron.catch_up if settings.ledger_follow else None,
             most_at_once=most_at_once,
         )
-        proposer = await propose(neuron, stack) if settings.governed else None
-        if proposer is not None:
+        proposer, maintenance = None, None
+        if settings.governed:
+            proposer = await propose(neuron, stack)
             miner.notice = proposer.noticed.take
+            maintenance = await upkeep(neuron, proposer.noticed, stack, rao_an_hour=upkeep_cost)
         signed = neuron.signed(validators_only=True, max_body=MAX_REQUEST_BYTES)
         app = create_app(miner, signed, ready=lambda: neuron.watch.sight is not None)
         address = await listen(stack, app, settings.axon_ip, settings.axon_port, "--axon.port", drain_s=DRAIN_S)
         announce("miner", neuron.signer.ss58_address, address)
-        await until_stopped(neuron.watch.run(partial(on_block, neuron, address, proposer)))
+        blocks = neuron.watch.run(partial(on_block, neuron, address, proposer))
+        await until_stopped(beside(maintenance, blocks) if maintenance else blocks)
+
+
+async def beside(maintenance: Maintenance, work: Coroutine[Any, Any, None]) -> None:
+    """Do the miner's work, and look after the Ledger beside it."""
+    async with asyncio.TaskGroup() as group:
+        looking = group.create_task(maintenance.run())
+        await work
+        looking.cancel()
 
 
 async def on_block(neuron: Neuron, address: Address, proposer: Proposer | None, sight: Sight) -> None:

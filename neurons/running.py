@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import ip_address
 from typing import Any, cast
 
@@ -27,6 +28,7 @@ from ledger.cosigning import CheckpointStore
 from ledger.database import sqlite_url
 from neurons.folder import alone_in, disk_trouble, opening
 from neurons.following import follow_council, follow_ledger
+from neurons.governing import is_as_described, probing
 from neurons.notes import Notes
 from neurons.turns import InTurn
 from orchestra.anchoring import ChainSlot, OwnLog
@@ -270,7 +272,7 @@ async def started(settings: NeuronSettings) -> AsyncGenerator[Neuron]:
         await stack.enter_async_context(checkpoints)
         outbound = await stack.enter_async_context(OutboundClient(allow_loopback=network.local))
         client = await stack.enter_async_context(SignedClient(signer, allow_loopback=network.local))
-        yield Neuron(
+        neuron = Neuron(
             settings=settings,
             signer=signer,
             chain=chain,
@@ -290,6 +292,8 @@ async def started(settings: NeuronSettings) -> AsyncGenerator[Neuron]:
             checkpoints=checkpoints,
             origin=ledger_origin(settings.netuid, await chain.block_hash(0)),
         )
+        neuron.probe = partial(is_as_described, neuron.subnets.usable, probing(neuron.subnets))
+        yield neuron
 
 
 def _require_usable(settings: NeuronSettings, network: Network) -> None:

@@ -135,6 +135,14 @@ class Noticed:
         while len(self._strange) > OPERATIONS_KEPT or sum(each.size for each in self._strange.values()) > KEPT_BYTES:
             self._strange.popitem(last=False)
 
+    def saw(self, ref: OperationRef, body: bytes, query: Mapping[str, Any]) -> None:
+        """An answer to a look at an operation, in whatever shape."""
+        if fits(ref.operation, [Sample(body)]):
+            self._answers(ref.entry.id)
+            self._strange.pop((ref.entry.id, ref.operation.name), None)
+        else:
+            self.answered(ref.entry.id, ref.operation.name, body, query)
+
     def failed(self, entry: str, request: bytes) -> None:
         """No answer at all."""
         found = self._endpoints.setdefault(entry, _Endpoint(self._answered))
