@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = ("demo", "test", "check", "soak", "subnet")
+SCRIPTS = ("demo", "story", "test", "check", "soak", "subnet")
 LOCKS = ("runtime", "dev")
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PYTHONS = ("3.11", "3.12", "3.13")
