@@ -482,6 +482,23 @@ async def test_before_anything_was_read_it_says_so(api: Api) -> None:
     assert reply.headers["retry-after"] == "1"
 
 
+async def test_both_engines_answer_alike(url: str) -> None:
+    async with running_api(url) as api:
+        assert (await api.json("/v1/subnets/desearch"))["change"]["index"] == 3
+        assert [each["index"] for each in (await api.json("/v1/subnets/desearch/history"))["changes"]] == [0, 3]
+        assert len((await api.json("/v1/changes", since="1"))["changes"]) == 3
+        await api.commit(entry("newest", netuid=1))
+        assert (await api.json("/v1/search", q="newest"))["hits"][0]["id"] == "newest"
+        made = await api.ask("/v1/webhooks", method="POST", body={"url": "https://a.example/x"})
+        assert made.status == 201
+        assert len((await api.json("/v1/webhooks"))["webhooks"]) == 1
+        assert (await api.json("/v1/deliveries", state="dead"))["deliveries"] == []
+        await execute(url, "UPDATE api_usage SET lookups = 1000")
+        assert (await api.ask("/v1/subnets/desearch", "developer")).status == 200, "its own count is another"
+        assert await api.used("developer") == 1
+        assert sum((await api.json("/v1/account"))["usage"].values()) == 1000
+
+
 # webhooks
 
 
