@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
+from ledger.changes import Change
 from ledger.entry import SubnetEntry
 from ledger.service import LedgerService, serving_ledger
 from ledger.serving.edition import NOTHING_ATTACHED, Attachments
@@ -87,7 +88,7 @@ class Api:
         assert reply.status == 200, reply.body
         return json.loads(reply.body)
 
-    async def commit(self, *changed: SubnetEntry, block: int = 9) -> None:
+    async def commit(self, *changed: Change, block: int = 9) -> None:
         """Commit changes as a validator would, and let the API see them."""
         size = len(await self.store.changes(0))
         await self.store.append(changed, onto=size, block=block)

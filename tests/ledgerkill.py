@@ -90,7 +90,11 @@ class Server:
         assert self.forks.stdin is not None
         assert self.forks.stdout is not None
         self.forks.stdin.write(json.dumps(self.arguments).encode() + b"\n")
-        self.pid = int(await self.forks.stdout.readline())
+        line = b"its predecessor's address, which it may have said with its last breath"
+        while not line.strip().isdigit():
+            line = await self.forks.stdout.readline()
+            assert line, "the forks have ended"
+        self.pid = int(line)
 
     async def ready(self) -> None:
         """Until it serves; its line names the address."""

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,9 +65,9 @@ class Server:
 
 
 @contextmanager
-def running() -> Iterator[Server]:
+def running(find: Callable[[], Path | None] = binaries) -> Iterator[Server]:
     """Start a server and stop it at the end; skips or fails the test where there is none to start."""
-    programs = binaries()
+    programs = find()
     if programs is None:
         if os.environ.get("ORCHESTRA_REQUIRE_ALL") == "1":
             pytest.fail(INSTALL)

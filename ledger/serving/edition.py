@@ -187,5 +187,5 @@ def collecting_nothing() -> Generator[None]:
 
 
 def entry_leaf(body: bytes) -> Hash:
-    """The log leaf of an entry in its canonical form, as `ledger.view.change_leaf` hashes it."""
+    """The log leaf of an entry in its canonical form, as `ledger.changes.change_leaf` hashes it."""
     return leaf_hash(b'{"body":' + body + b',"kind":"entry"}')

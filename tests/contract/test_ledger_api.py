@@ -13,6 +13,7 @@ import pytest
 from fastapi.routing import APIRoute
 
 from ledger.canonical import verify_consistency, verify_inclusion
+from ledger.changes import Bond, change_leaf
 from ledger.database import sqlite_url
 from ledger.entry import SubnetEntry
 from ledger.serving import models
@@ -22,7 +23,7 @@ from ledger.serving.exports import harmless
 from ledger.serving.openapi import address, examples
 from ledger.serving.problems import PROBLEMS
 from ledger.serving.tiers import TIERS
-from ledger.view import LedgerView, change_leaf
+from ledger.view import LedgerView
 from orchestra import transport
 from tests.builders import entry
 from tests.databases import execute
@@ -295,23 +296,33 @@ async def test_what_is_attached_and_what_is_not(api: Api, tmp_path: Path) -> Non
         assert (await bare.json("/v1/ledger"))["checkpoint"] is False
 
 
-async def test_leaves_of_another_kind_are_counted_and_told(tmp_path: Path) -> None:
-    url = sqlite_url(tmp_path / "kinds.sqlite")
-    async with running_api(url) as api:
-        other = f"VALUES (4, 'bond', '', '0x{'ab' * 32}', '{{\"rao\":\"7\"}}', 8)"
-        await execute(url, f"INSERT INTO ledger_changes (idx, kind, entry, leaf, body, block) {other}")
-        await execute(
-            url, "INSERT INTO ledger_changes SELECT 5, kind, entry, leaf, body, 9 FROM ledger_changes WHERE idx = 1"
-        )
-        await api.service.refresh()
-        page = await api.json("/v1/changes", since="4")
-        told = page["changes"][0]
-        assert (told["index"], told["kind"], told["body"]) == (4, "bond", {"rao": "7"})
-        shown = await api.json("/v1/subnets/chutes")
-        assert shown["change"]["index"] == 5
-        proof = shown["proof"]
-        assert verify_inclusion(proof["leaf"], 5, 6, proof["path"], proof["root"])
-        assert (await api.json("/v1/ledger"))["size"] == 6
+async def test_leaves_of_another_kind_are_counted_and_told(api: Api) -> None:
+    bond = Bond(
+        proposal=f"0x{1:064x}",
+        substance=f"0x{2:064x}",
+        about="schema_update",
+        entry="chutes",
+        proposer="5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY",
+        outcome="accepted",
+        anchor=7,
+        revealed=8,
+        at_stake="100000",
+        lost="0",
+    )
+    await api.commit(bond, entries()[1])
+    told = (await api.json("/v1/changes", since="4"))["changes"]
+    assert [(each["index"], each["kind"], each["entry"]) for each in told] == [
+        (4, "bond", "chutes"),
+        (5, "entry", "chutes"),
+    ]
+    assert Bond.model_validate(told[0]["body"]) == bond
+    assert change_leaf(bond) == told[0]["leaf"]
+    shown = await api.json("/v1/subnets/chutes")
+    assert shown["change"]["index"] == 5, "its place in the log, not among the entries"
+    proof = shown["proof"]
+    assert verify_inclusion(proof["leaf"], 5, 6, proof["path"], proof["root"])
+    history = await api.json("/v1/subnets/chutes/history")
+    assert [each["index"] for each in history["changes"]] == [1, 5], "what an entry said; bonds are in the changes"
 
 
 # finding
@@ -469,6 +480,23 @@ async def test_before_anything_was_read_it_says_so(api: Api) -> None:
     reply = await api.ask("/v1/ledger")
     problem(reply, "not_ready")
     assert reply.headers["retry-after"] == "1"
+
+
+async def test_both_engines_answer_alike(url: str) -> None:
+    async with running_api(url) as api:
+        assert (await api.json("/v1/subnets/desearch"))["change"]["index"] == 3
+        assert [each["index"] for each in (await api.json("/v1/subnets/desearch/history"))["changes"]] == [0, 3]
+        assert len((await api.json("/v1/changes", since="1"))["changes"]) == 3
+        await api.commit(entry("newest", netuid=1))
+        assert (await api.json("/v1/search", q="newest"))["hits"][0]["id"] == "newest"
+        made = await api.ask("/v1/webhooks", method="POST", body={"url": "https://a.example/x"})
+        assert made.status == 201
+        assert len((await api.json("/v1/webhooks"))["webhooks"]) == 1
+        assert (await api.json("/v1/deliveries", state="dead"))["deliveries"] == []
+        await execute(url, "UPDATE api_usage SET lookups = 1000")
+        assert (await api.ask("/v1/subnets/desearch", "developer")).status == 200, "its own count is another"
+        assert await api.used("developer") == 1
+        assert sum((await api.json("/v1/account"))["usage"].values()) == 1000
 
 
 # webhooks

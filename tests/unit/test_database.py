@@ -78,6 +78,15 @@ async def test_a_database_of_a_newer_release_is_left_alone(url: str) -> None:
         await LedgerStore.open(url)
 
 
+@pytest.mark.parametrize(("required", "outcome"), [("", pytest.skip.Exception), ("1", pytest.fail.Exception)])
+def test_without_postgresql_it_is_said_how_to_get_it(
+    required: str, outcome: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORCHESTRA_REQUIRE_ALL", required)
+    with pytest.raises(outcome, match="apt-get install postgresql"), postgres.running(lambda: None):
+        raise AssertionError("there is none to run")
+
+
 @pytest.fixture
 def postgres_url(postgres_server: Callable[[], postgres.Server]) -> str:
     return postgres_server().database()
