@@ -108,12 +108,15 @@ class Meter:
             raise MeteringFailed(f"no commit within {self._timeout_s:g} s") from None
 
     async def _write(self) -> None:
-        while self._open or self._waiting:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._waiting:
-                batch, self._waiting = self._waiting[:_LARGEST_BATCH], self._waiting[_LARGEST_BATCH:]
-                await self._settle([each for each in batch if not each.verdict.done()])
+        try:
+            while self._open or self._waiting:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._waiting:
+                    batch, self._waiting = self._waiting[:_LARGEST_BATCH], self._waiting[_LARGEST_BATCH:]
+                    await self._settle([each for each in batch if not each.verdict.done()])
+        finally:
+            self._open = False  # a bug ended it: lookups are refused at once instead of after a wait
 
     async def _settle(self, batch: list[_Waiting]) -> None:
         """Count a batch in one transaction, and say so only when it is committed."""

@@ -7,6 +7,7 @@ the log need not be changes of entries: everything is found by its index in the 
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -106,6 +107,8 @@ class EditionReader:
     _log: MerkleLog = field(default_factory=MerkleLog)
     _changes: list[Change] = field(default_factory=list[Change])
     _by_entry: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
+    _touched: dict[str, int] = field(default_factory=dict[str, int])
+    _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def refresh(self) -> Edition:
         """Read what was committed since, and return the edition in force.
@@ -113,19 +116,23 @@ class EditionReader:
         Raises:
             ledger.store.LedgerCorrupt: an index is missing, or an entry does not hash to its leaf.
         """
+        async with self._one_at_a_time:
+            return await self._refresh()
+
+    async def _refresh(self) -> Edition:
         query = select(changes.c.idx, changes.c.kind, changes.c.entry, changes.c.leaf, changes.c.block)
         async with reading(self.engine) as connection:
             rows = await connection.execute(query.where(changes.c.idx >= self._log.size).order_by(changes.c.idx))
             with collecting_nothing():
-                touched = self._add(rows.all())
+                self._add(rows.all())
         attached, known = self.attachments(), self.edition
         if known is None or (known.size, known.attached) != (self._log.size, attached):
-            known = self.edition = await self._publish(touched, attached)
+            known = self.edition = await self._publish(attached)
+            self._touched.clear()
         return known
 
-    def _add(self, rows: Sequence[Any]) -> dict[str, int]:
-        """Append leaves, and return the entries they are about with the last index of each."""
-        touched: dict[str, int] = {}
+    def _add(self, rows: Sequence[Any]) -> None:
+        """Append leaves, and note the entries they are about with the last index of each until they are published."""
         if not self._changes:
             self._log = MerkleLog(row.leaf for row in rows)
         for index, kind, entry, leaf, block in rows:
@@ -136,14 +143,13 @@ class EditionReader:
             self._changes.append(Change(index, kind, entry, block))
             if kind == ENTRY:
                 self._by_entry.setdefault(entry, []).append(index)
-                touched[entry] = index
-        return touched
+                self._touched[entry] = index
 
-    async def _publish(self, touched: Mapping[str, int], attached: Attachments) -> Edition:
+    async def _publish(self, attached: Attachments) -> Edition:
         entries = dict(self.edition.entries) if self.edition else {}
-        bodies = await self.bodies(list(touched.values()))
+        bodies = await self.bodies(list(self._touched.values()))
         with collecting_nothing():
-            for entry_id, index in touched.items():
+            for entry_id, index in self._touched.items():
                 if entry_leaf(bodies[index]) != self._log.leaf(index):
                     raise LedgerCorrupt(f"log index {index} ({entry_id}) does not hash to its leaf")
                 entries[entry_id] = SubnetEntry.model_validate_json(bodies[index])

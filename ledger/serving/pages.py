@@ -6,6 +6,7 @@ here waits; what takes longer (search, exports) is called from a thread.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
@@ -30,10 +31,12 @@ class Pages:
         self.edition = edition
         self._entries: dict[tuple[str, bool], bytes] = {}
         self._subnets: dict[tuple[str, bool], bytes] = {}
-        self._etags = tuple(f'"{edition.version}.{kind}"' for kind in ("basic", "full"))
+        attached = b"".join(hashlib.sha256(each or b"").digest() for each in edition.attached)
+        mark = hashlib.sha256(attached).hexdigest()[:8]
+        self._etags = tuple(f'"{edition.version}.{kind}.{mark}"' for kind in ("basic", "full"))
 
     def etag(self, full: bool) -> str:
-        """Of everything that depends on the version and on what the caller sees alone."""
+        """Of everything that depends alone on the version, on what is attached to it and on what the caller sees."""
         return self._etags[full]
 
     # one entry

@@ -204,9 +204,12 @@ class Story:
 
     def _verdict(self) -> str:
         found = json.loads(self.seen["verified"])
-        stake = found["stake"]
-        share = int(stake["signed"]) * 100 // int(stake["total"])
-        return f"{found['version'][:14]}... is believed, signed with {share} % of the stake"
+        stake, chain = found["stake"], found["on_chain"]
+        signed = int(stake["signed"]) * 100 // int(stake["total"])
+        voted = int(chain["this"]) * 100 // int(chain["total"])
+        return (
+            f"{found['ledger_version'][:14]}... is believed: {signed} % of the stake signed it, {voted} % voted for it"
+        )
 
     # what is looked at
 
@@ -356,5 +359,8 @@ def _note_of(copy: Path) -> bytes:
         return read_note(file)
 
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app.command()(main)
+
 if __name__ == "__main__":
-    typer.run(main)
+    app(prog_name="./scripts/story")

@@ -40,11 +40,14 @@ async def test_a_checkpoint_that_comes_later_is_served_without_a_change_of_the_l
     async with running_api(sqlite_url(tmp_path / "api.sqlite")) as api:
         api.service.reader.attachments = Attached(Watched(note), Watched(None))
         before = await api.json("/v1/ledger")
+        etag = (await api.ask("/v1/subnets/desearch")).headers["etag"]
         assert before["checkpoint"] is False
         replace(note, b"signed")
         await api.service.refresh()
         assert (await api.ask("/v1/checkpoint")).body == b"signed"
         after = await api.json("/v1/ledger")
         assert (after["checkpoint"], after["ledger_version"]) == (True, before["ledger_version"])
+        again = await api.ask("/v1/subnets/desearch", headers={"if-none-match": etag})
+        assert again.status == 200, "its proof may name the checkpoint now"
         assert api.service.reader.edition is not None
         assert api.service.reader.edition.attached == Attachments(b"signed")
