@@ -164,6 +164,16 @@ async def test_a_challenge_is_answered_and_signed_for_whoever_asked(make: Make) 
     assert verify_signature(MINER.ss58_address, payload, bytes.fromhex(proof.signature[2:]))
 
 
+async def test_what_a_miner_notices_is_every_call_once_it_is_on_disk(make: Make) -> None:
+    noticed: list[tuple[str, str]] = []
+    stand = await make(("web_search",), ONE_CALL)
+    stand.miner.notice = lambda attempts: noticed.extend((each.entry, each.operation) for each in attempts)
+    reply = await stand.post("/v1/challenge", synapse(stand))
+    steps = OrchestraResponse.from_wire(reply.body, max_bytes=1 << 22).task_pipeline
+    assert noticed == [(each.entry, each.operation) for each in steps]
+    assert noticed
+
+
 async def test_the_bytes_behind_an_answer_are_shown_to_its_validator_only(make: Make) -> None:
     stand = await make(("web_search",), ONE_CALL)
     reply = await stand.post("/v1/challenge", synapse(stand))

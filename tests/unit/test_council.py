@@ -367,6 +367,13 @@ async def test_what_was_begun_is_finished_though_whoever_brought_it_goes_away(on
     assert await seat.store.read() is not None
 
 
+async def test_of_what_is_final_only_what_the_log_lacks_is_appended(one: Network) -> None:
+    (seat,) = one.seats
+    more = entry("gamma", netuid=3)
+    await seat.council._step(lambda: Effects(changes=(SEED[1], more), onto=1))
+    assert seat.ledger.log == (*SEED, more)
+
+
 @pytest.mark.parametrize("onto", [0, 3, 9])
 async def test_a_log_that_is_not_the_governed_one_ends_the_node(one: Network, onto: int) -> None:
     (seat,) = one.seats
