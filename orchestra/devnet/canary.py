@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ledger.entry import SubnetEntry
 from orchestra.devnet.entries import entry_after_drift
 from orchestra.transport import OutboundClient, TransportError
-from orchestra.validation.validator import CanaryFailed
+from orchestra.validation.canary import CanaryFailed
 
 CANARY_ENTRY = "atlas"
 TIMEOUT_S = 5.0

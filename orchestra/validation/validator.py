@@ -18,9 +18,8 @@ from functools import partial
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
-from ledger.entry import SubnetEntry
 from ledger.types import Signer, Verify
-from ledger.view import LedgerView, OperationRef
+from ledger.view import LedgerView
 from orchestra.anchoring import ChainSlot
 from orchestra.chain.errors import ChainRejected
 from orchestra.chain.types import BlockRef, Metagraph
@@ -33,13 +32,13 @@ from orchestra.protocol import LedgerAuditRequest, LedgerAuditResponse, Orchestr
 from orchestra.transport import SignedResponse
 from orchestra.validation import scoring
 from orchestra.validation.auditing import REPLAYS, Auditor
+from orchestra.validation.canary import Canary, CanaryFailed, may_turn, says_nothing
 from orchestra.validation.challenges import Challenge, Domain, draw
 from orchestra.validation.components import Score, ScoreEvent, score
 from orchestra.validation.schedule import SCORING_WINDOW_TEMPOS, Slot, Tempo, schedule, tempo_at
 from orchestra.validation.scoring import Answered
 from orchestra.validation.seeds import SECRET_BYTES, challenge_dice, commitment
 from orchestra.validation.store import IssuedChallenge, ValidationStore
-from orchestra.validation.traps import CANARY_CAPABILITY
 from orchestra.validation.weight_beat import due, tempos_since_weights
 from orchestra.validation.weights import WeightSetter
 
@@ -48,9 +47,6 @@ logger = logging.getLogger(__name__)
 AUDITED_ENTRIES = 3
 HISTORY_TEMPOS = 200
 MOST_CHALLENGES_AT_ONCE = 32
-CANARY_WINDOWS = 4
-"""For how many windows of a governed Ledger a canary stays as it is: noticed, judged, final, and known for a while."""
-
 MOST_AT_ONE_MINER = 3
 """A miner keeps half of its places, four unless it says otherwise, for one validator. After a restart all overdue slots
 of a tempo come at once: none of them may be declined for that, and one place is left for a user's objective.
@@ -66,22 +62,6 @@ class ValidatorChain(Protocol):
     async def block_hash(self, number: int) -> str: ...
 
     async def metagraph(self, netuid: int, *, block: int | None = None) -> Metagraph: ...
-
-
-class CanaryFailed(RuntimeError):
-    """The canary did not change, or nobody knows whether it did."""
-
-
-class Canary(Protocol):
-    """A subnet of the validator's own whose schema changes on a secret schedule."""
-
-    async def change(self, *, drifted: bool) -> SubnetEntry:
-        """Change the service and return the entry that describes it from now on.
-
-        Raises:
-            CanaryFailed: try again later.
-        """
-        ...
 
 
 @dataclass(slots=True)
@@ -217,8 +197,7 @@ class Validator:
         """Change the canary's schema when this tempo's secret says so. In a governed Ledger the change is left for the
         miners to notice, so it stays for as long as that takes.
         """
-        lasts = -(-CANARY_WINDOWS * self.window // tempo.length)
-        if self.canary is None or self._canary_turned == tempo.index or tempo.index % max(1, lasts):
+        if self.canary is None or self._canary_turned == tempo.index or not may_turn(tempo, self.window):
             return
         secret = await self.store.seed(tempo.index, secrets.token_bytes(SECRET_BYTES))
         dice = challenge_dice(secret, beacon="canary", miner=self.signer.ss58_address, slot=0)
@@ -289,7 +268,7 @@ class Validator:
         except PeerFailed as error:
             return [scoring.no_answer(challenge, miner=miner, block=block, why=str(error))]
         answered = await self.judge(peer, challenge.synapse, response)
-        if answered is None or (self._canary_turned_under(challenge, answered) and not answered.audit.refuted):
+        if answered is None or (self._canary_says_nothing(challenge, answered) and not answered.audit.refuted):
             return []
         drawn_from = self._drawn_from(challenge)
         event = await asyncio.to_thread(
@@ -334,26 +313,9 @@ class Validator:
         """The Ledger as the challenge names it: what the miner could know when it was asked."""
         return self.ledger.at(challenge.synapse.ledger_version) or self.ledger.view
 
-    def _canary_turned_under(self, challenge: Challenge, answered: Answered) -> bool:
-        """Did the canary change between the question and the judgement, or before the Ledger could know of it? Then
-        nobody knows which one was called, or nobody was told.
-        """
-        if challenge.kind != "canary":
-            return False
-        before, now = self._drawn_from(challenge), self.ledger.view
-        refs = before.operations(CANARY_CAPABILITY)
-        return any(now.entry(ref.entry.id) != ref.entry for ref in refs) or self._nobody_was_told(refs, answered)
-
-    def _nobody_was_told(self, canaries: Sequence[OperationRef], answered: Answered) -> bool:
-        """Did the canary answer in a shape that even a fresh Ledger does not have yet?"""
-        response = answered.audit.response
-        if not self.window or response is None or response.ledger_version != self.ledger.view.version:
-            return False
-        names = {(ref.entry.id, ref.operation.name) for ref in canaries}
-        return any(
-            (step.entry, step.operation) in names and step.error is not None and step.error.kind == "schema_mismatch"
-            for step in response.task_pipeline
-        )
+    def _canary_says_nothing(self, challenge: Challenge, answered: Answered) -> bool:
+        before, now, response = self._drawn_from(challenge), self.ledger.view, answered.audit.response
+        return challenge.kind == "canary" and says_nothing(response, before=before, now=now, governed=self.window > 0)
 
     async def ask(self, peer: Peer, synapse: OrchestraSynapse) -> SignedResponse:
         """Quote, then the challenge: the one way in which synthetic and organic work reaches a miner.

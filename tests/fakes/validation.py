@@ -28,8 +28,8 @@ from orchestra.protocol import (
     QuoteRequest,
 )
 from orchestra.transport import SignedResponse
+from orchestra.validation.canary import CanaryFailed
 from orchestra.validation.scoring import Answered
-from orchestra.validation.validator import CanaryFailed
 
 TAO = 10**9
 
