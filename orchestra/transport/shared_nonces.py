@@ -51,6 +51,8 @@ class SharedNonceStore:
         self._clock_ns = clock_ns
         self._engine: AsyncEngine | None = None
         self._taken = 0
+        self._inserting = 0
+        self._tidying = asyncio.Lock()
         self._tidied_ns = 0
 
     @property
@@ -83,8 +85,10 @@ class SharedNonceStore:
             raise NonceStoreFailed("the nonce store is closed")
         try:
             async with asyncio.timeout(self._timeout_s):
-                if self._taken >= self._capacity or self._stale():
-                    await self._tidy(self._engine)
+                if self._wants_tidying():
+                    async with self._tidying:
+                        if self._wants_tidying():  # whoever had the lock has perhaps done it
+                            await self._tidy(self._engine)
                 return await self._insert(self._engine, hotkey, nonce_ns)
         except TimeoutError:
             raise NonceStoreFailed(f"no commit within {self._timeout_s:g} s") from None
@@ -95,6 +99,7 @@ class SharedNonceStore:
         if self._taken >= self._capacity:
             raise NonceStoreFull("full of fresh nonces")
         self._taken += 1  # before the first wait, so that those at once do not all find the last place free
+        self._inserting += 1
         fresh = False
         try:
             async with engine.begin() as connection:
@@ -102,17 +107,19 @@ class SharedNonceStore:
             fresh = added == 1
         finally:
             self._taken -= not fresh
+            self._inserting -= 1
         return fresh
 
-    def _stale(self) -> bool:
-        return self._clock_ns() - self._tidied_ns > self._retention_s * 1e9 / 4
+    def _wants_tidying(self) -> bool:
+        is_old = self._clock_ns() - self._tidied_ns > self._retention_s * 1e9 / 4
+        return is_old or self._taken >= self._capacity
 
     async def _tidy(self, engine: AsyncEngine) -> None:
-        """Forget what is stale and count what is left."""
+        """Forget what is stale and count what is left; what is being inserted counts, whether it is there or not."""
         now = self._clock_ns()
         old = shared_nonces.c.nonce_ns < now - int(self._retention_s * 1e9)
         async with engine.begin() as connection:
             await connection.execute(delete(shared_nonces).where(old))
             count = select(func.count()).select_from(shared_nonces)
-            self._taken = (await connection.execute(count)).scalar_one()
+            self._taken = (await connection.execute(count)).scalar_one() + self._inserting
         self._tidied_ns = now
