@@ -383,12 +383,12 @@ async def test_one_database_one_chain_one_genesis(chain: ChainProcess) -> None:
     second = ChainProcess(chain.database, chain.genesis, chain.options)
     with pytest.raises(AssertionError, match="did not start"):
         await second.start()
-    assert await second._end(60) == 2
+    assert await second._end(15) == 2
     await chain.stop()
     chain.genesis.write_text('{"name": "another"}')
     with pytest.raises(AssertionError, match="did not start"):
         await chain.start()
-    assert await chain._end(60) == 2
+    assert await chain._end(15) == 2
 
 
 async def test_a_clock_makes_blocks_and_can_be_stopped(tmp_path: Path) -> None:
