@@ -17,7 +17,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,8 +70,9 @@ class ChainProcess:
 
     async def _end(self, number: signal.Signals) -> int:
         assert self.process is not None
-        if self.process.returncode is None:
-            os.kill(self.process.pid, number)
+        with suppress(ProcessLookupError):  # it has ended, and nobody has told this loop yet
+            if self.process.returncode is None:
+                os.kill(self.process.pid, number)
         async with asyncio.timeout(STOP_DEADLINE):
             return await self.process.wait()
 
