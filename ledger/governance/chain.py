@@ -151,6 +151,13 @@ class ChainMemory:
         """Is it time to send again what may have been lost?"""
         return (self.last - self._rules.start(self.window)) % self._rules.resend == 0
 
+    def has_voted(self, me: str, frozen: Frozen) -> bool:
+        """Do the slots hold votes, of whatever window, of more than a third of this stake, or one of our own? A batch
+        can be final only where they do, so a log without any that meets them may have missed it.
+        """
+        weight = sum(frozen.stakes.get(hotkey, 0) for hotkey in self.votes)
+        return me in self.votes or weight * 3 > frozen.total
+
     def anchored(self, root: Root) -> int | None:
         """The block at which this root first stood in its hotkey's envelope; None when we did not see that."""
         block, sure = self._roots.get(root, (0, False))

@@ -55,7 +55,7 @@ class Governor:
         self._cases = Cases(checker, signer)
         self._batches = Batches(checker)
         self._catchup = CatchUp()
-        self._progress = Progress(rules, is_sure=book.window < 0)
+        self._progress = Progress(rules, is_new=book.window < 0)
         self._led = -1
         self.vote: Vote | None = None
         self._out = Outbox()
@@ -74,6 +74,8 @@ class Governor:
             return self._out.close()
         if is_first:
             self._progress.begin(block.number, head)
+        if self._progress.is_new and (frozen := self._chain.newest()) is not None:
+            self._progress.meet(has_voted=self._chain.has_voted(self._me, frozen))
         self._progress.read(self._chain)
         self._advance()
         if not self._is_informed():

@@ -31,10 +31,11 @@ class Progress:
     build on what it has.
     """
 
-    def __init__(self, rules: Rules, *, is_sure: bool) -> None:
+    def __init__(self, rules: Rules, *, is_new: bool) -> None:
         self._rules = rules
         self.decided = -1
-        self.is_sure = is_sure
+        self.is_new = is_new
+        self.is_sure = is_new
         self.finals: dict[int, Final] = {}
         self._readings: dict[int, Reading] = {}
         self._quiet_until = -1
@@ -45,6 +46,13 @@ class Progress:
         """
         self.decided = self._rules.due(block)
         self._quiet_until = self._rules.window_of(max(block, head) + self._rules.final_at)
+
+    def meet(self, *, has_voted: bool) -> None:
+        """A log without a batch, and a memory of nothing, meet the network: all that there is of a young one, and what
+        somebody has who lost everything but the log he began with. Where others have voted he cannot know which.
+        """
+        self.is_new = False
+        self.is_sure = self.is_sure and not has_voted
 
     def read(self, chain: ChainMemory) -> None:
         """At a window's reading block: which batch is final, if any."""
@@ -102,6 +110,7 @@ class Progress:
     def dump(self) -> dict[str, Any]:
         return {
             "decided": self.decided,
+            "is_new": self.is_new,
             "is_sure": self.is_sure,
             "quiet_until": self._quiet_until,
             "readings": [[window, each.batch, list(each.voters)] for window, each in self._readings.items()],
@@ -113,6 +122,7 @@ class Progress:
         log has not lost anything since.
         """
         self.decided = max(dumped["decided"], book_window)
+        self.is_new = dumped["is_new"]
         self.is_sure = dumped["is_sure"] and is_there
         self._quiet_until = dumped["quiet_until"]
         readings = {window: Reading(batch, tuple(voters)) for window, batch, voters in dumped["readings"]}

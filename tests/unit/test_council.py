@@ -415,7 +415,7 @@ async def test_a_seat_that_begins_within_a_window_reads_it_from_its_start_and_ye
     await seat.council.on_block()
     assert one.chain.reads == [20, 21, 22]
     assert seat.council.governor.validators, "stakes as frozen at the window's first block"
-    begun_late = Progress(RULES, is_sure=True)
+    begun_late = Progress(RULES, is_new=True)
     begun_late.begin(20, head=29)
     assert begun_late.is_quiet(3), "the newest block says how long, not the oldest that was read"
     assert not begun_late.is_quiet(4)

@@ -15,7 +15,7 @@ from ledger.applying import base_of
 from ledger.canonical import canonical, parse_strict
 from ledger.changes import BatchHeader, Bond, Change
 from ledger.governance.book import Book, settle
-from ledger.governance.chain import Block, envelope
+from ledger.governance.chain import Block, Member, Vote, envelope
 from ledger.governance.effects import Effects, Send
 from ledger.governance.machine import Governor
 from ledger.governance.rules import BATCH_PAYLOAD_BYTES, PROPOSALS_HELD
@@ -631,3 +631,25 @@ def test_a_batch_holds_so_many_bytes_of_proposals_and_the_rest_follows() -> None
     assert sum(sizes) > BATCH_PAYLOAD_BYTES
     assert batches[0] == sum(size <= BATCH_PAYLOAD_BYTES for size in accumulate(sizes)) < len(sent)
     assert sum(batches) == len(sent)
+
+
+@pytest.mark.parametrize(
+    ("voters", "sure"),
+    [((), True), (("v1",), True), (("v0",), False), (("v1", "v2"), False)],
+    ids=["a young network", "one vote of a third or less", "a vote of our own", "votes of more than a third"],
+)
+def test_who_lost_all_but_the_first_log_does_not_take_it_for_the_networks(
+    voters: tuple[str, ...], *, sure: bool
+) -> None:
+    """Otherwise it would tell late nodes, with all of its stake, that nothing was ever final."""
+    keys = {name: Key(name) for name in ("v0", "v1", "v2", "v3")}
+    members = tuple(Member(key.ss58_address, f"cold {name}", 10, True) for name, key in keys.items())
+    vote = Vote(3, "0x" + "ab" * 32)
+    slots = {keys[name].ss58_address: envelope(0, "0x" + "00" * 32, vote) for name in voters}
+    governor = Governor(keys["v0"], fast_verify, RULES, Book.of(RULES, SEED))
+    effects = governor.on_block(Block(5 * RULES.window, "0x" + "11" * 32, slots, members))
+    assert governor.is_sure is sure
+    assert any(isinstance(send.message, FinalsRequest) for send in effects.sends), "either way it asks the others"
+    again = Governor(keys["v0"], fast_verify, RULES, Book.of(RULES, SEED), governor.dump())
+    again.on_block(Block(6 * RULES.window, "0x" + "22" * 32, {}, members))
+    assert again.is_sure is False or sure, "a later look at empty slots does not make it sure"
