@@ -49,7 +49,9 @@ class NodeCopy:
             try:
                 await self._consider(notes[0])
             except ValueError as error:
-                log.warning("this node's Ledger is not the one that was signed, its checkpoint is not served: %s", error)
+                log.warning(
+                    "this node's Ledger is not the one that was signed, its checkpoint is not served: %s", error
+                )
                 self._refused = notes[0]
                 self._forget()
         return self._served

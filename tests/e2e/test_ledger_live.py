@@ -1,4 +1,4 @@
-"""A running node's Ledger, served by a process beside it: whatever it hands out can be checked by who believes nobody."""
+"""A running node's Ledger, served by a process beside it: what it hands out can be checked by who believes nobody."""
 
 from __future__ import annotations
 
@@ -117,7 +117,9 @@ async def test_what_a_running_node_vouches_for_is_served_as_its_log_grows(tmp_pa
             return answer.status, answer.body
 
         node, ada = Node(ledger, checkpoints), Outsider(tmp_path, fetch)
-        assert (await fetch("/v1/checkpoint"))[0] == (await fetch("/v1/snapshot"))[0] == 404, "an empty log is no Ledger"
+        assert (await fetch("/v1/checkpoint"))[0] == (await fetch("/v1/snapshot"))[0] == 404, (
+            "an empty log is no Ledger"
+        )
         for batch in BATCHES:
             await node.commit(*batch)
             version = await node.vouch()

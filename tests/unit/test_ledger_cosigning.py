@@ -45,9 +45,7 @@ async def test_what_is_signed_is_believed_by_who_trusts_the_signer(store: Checkp
     ("later", "code"),
     [(log_of(2), "rollback"), (log_of(3, "other"), "split_view"), (log_of(5, "other"), "inconsistent")],
 )
-async def test_another_history_is_never_signed_not_even_after_a_restart(
-    later: MerkleLog, code: str, url: str
-) -> None:
+async def test_another_history_is_never_signed_not_even_after_a_restart(later: MerkleLog, code: str, url: str) -> None:
     async with await CheckpointStore.open(url) as store:
         note = await store.sign(log_of(3), ORIGIN, ALICE, now_ms=NOW)
     async with await CheckpointStore.open(url) as store:
