@@ -24,6 +24,7 @@ from orchestra.governing.store import GovernorStore
 from orchestra.settings import transaction_marker
 from tests.builders import bond, entry
 
+MOST_LEAVES = 1_000_000
 LEADER = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
 
 
@@ -40,7 +41,9 @@ def batch_of(number: int) -> tuple[Change, ...]:
         certificates=(sha256(b"certificate %d" % number),),
         validators=(StakeOf(hotkey=LEADER, stake="40"),),
     )
-    entries = [entry(f"e{each}", netuid=each, notes=str(number)) for each in dice.sample(range(9), dice.randrange(1, 5))]
+    entries = [
+        entry(f"e{each}", netuid=each, notes=str(number)) for each in dice.sample(range(9), dice.randrange(1, 5))
+    ]
     return (header, *entries, *(bond(each.id, number) for each in entries))
 
 
@@ -57,7 +60,7 @@ async def commit_for_ever(url: str) -> None:
         await GovernorStore.open(url, marker=marker) as store,
     ):
         state = await store.read() or {"batches": 0, "size": 0}
-        log = MerkleLog(change_leaf(each) for each in await ledger.changes(0))
+        log = MerkleLog(each.hash for each in await ledger.leaves(0, MOST_LEAVES))
         for number in itertools.count(state["batches"]):
             onto, batch = state["size"], batch_of(number)
             if not onto <= log.size <= onto + len(batch):

@@ -44,7 +44,8 @@ class CommitKillReport:
 
 async def kill_rounds(url: str, rounds: int, seed: int) -> CommitKillReport:
     """`rounds` kills of one committer over one empty database."""
-    dice, report, acknowledged = random.Random(seed), CommitKillReport(), dict[int, str]()
+    dice, report = random.Random(seed), CommitKillReport()
+    acknowledged, unknown = dict[int, str](), set[int]()
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
     try:
@@ -57,11 +58,11 @@ async def kill_rounds(url: str, rounds: int, seed: int) -> CommitKillReport:
                     report.wrong.append(f"acknowledged twice: {sorted(twice)}")
                 acknowledged |= said
                 await _settled(url)
-                await _check(url, acknowledged, report)
+                await _check(url, acknowledged, unknown, report)
     finally:
         os.close(reading)
         os.close(writing)
-    report.batches_acknowledged = len(acknowledged)
+    report.batches_acknowledged, report.finished_by_the_next = len(acknowledged), len(unknown)
     return report
 
 
@@ -108,7 +109,7 @@ async def _settled(url: str) -> None:
     await until("the killed client's sessions to end", alone)
 
 
-async def _check(url: str, acknowledged: dict[int, str], report: CommitKillReport) -> None:
+async def _check(url: str, acknowledged: dict[int, str], unknown: set[int], report: CommitKillReport) -> None:
     try:
         async with await LedgerStore.open(url) as store:
             stored = await store.changes(0)
@@ -126,19 +127,17 @@ async def _check(url: str, acknowledged: dict[int, str], report: CommitKillRepor
         size = int(version.partition(":")[0])
         if size > log.size or f"{size}:{log.root(size)}" != version or ends[number + 1] != size:
             report.wrong.append(f"batch {number} was acknowledged as {version}, and the log is {log.version}")
-    report.wrong += await _wrong_state(url, ends, acknowledged, report)
+    report.wrong += await _wrong_state(url, ends, acknowledged, unknown)
     report.leaves = len(stored)
 
 
-async def _wrong_state(
-    url: str, ends: list[int], acknowledged: dict[int, str], report: CommitKillReport
-) -> list[str]:
+async def _wrong_state(url: str, ends: list[int], acknowledged: dict[int, str], unknown: set[int]) -> list[str]:
     tables = "sqlite_master WHERE name" if url.startswith("sqlite") else "pg_tables WHERE tablename"
     if not await rows(url, f"SELECT 1 FROM {tables} = 'governor'"):
         return ["the state is gone"] if acknowledged else []
     found = [json.loads(state) for (state,) in await rows(url, "SELECT state FROM governor")]
     known, committed = (found[0]["batches"] if found else 0), len(ends) - 1
-    report.finished_by_the_next += committed > known
+    unknown |= set(range(known, committed))
     if len(found) > 1 or (found and found[0] != state_of(known - 1, ends[min(known, committed)])):
         return [f"{len(found)} states, the first after {known} of {committed} batches"]
     if not max(acknowledged, default=-1) + 1 <= known <= committed <= known + 1:

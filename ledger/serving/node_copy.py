@@ -21,7 +21,7 @@ from ledger.snapshot import write_snapshot
 from ledger.store import LedgerStore
 
 MOST_BYTES = 256 << 20
-"""Of a log that is kept in memory, once as leaves and once as the file; of a larger one only the checkpoint is served."""
+"""Of a log kept in memory, once as leaves and once as the file; of a larger one only the checkpoint is served."""
 PATIENCE_S = 300.0
 """How long newer checkpoints wait to be signed by as many as the one that is served."""
 _LEAVES_AT_ONCE = 500
