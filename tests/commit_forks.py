@@ -1,8 +1,8 @@
 """Commits batches to a Ledger until it is killed, as a validator's council does, and says what it has committed.
 
-`python -m tests.commit_forks` forks a committer for each URL that it reads and answers with its pid, then `NUMBER VERSION`
-for every batch that is in the log and known to the state that is kept after it, then `gone`. What the batches are
-follows from their numbers, so whoever reads along knows what must be there.
+`python -m tests.commit_forks` forks a committer for each URL that it reads and answers with its pid, then `NUMBER
+VERSION` for every batch that is in the log and known to the state that is kept after it, then `gone`. What the batches
+are follows from their numbers, so whoever reads along knows what must be there.
 """
 
 from __future__ import annotations

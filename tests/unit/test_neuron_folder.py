@@ -19,6 +19,6 @@ async def test_files_of_a_newer_release_are_said_to_be_that(tmp_path: Path) -> N
     with opening(path):
         await (await CheckpointStore.open(sqlite_url(path))).close()
     await execute(sqlite_url(path), f"UPDATE {version_table(MIGRATIONS)} SET version_num = '9999'")
-    with pytest.raises(SettingsError, match=r"cannot use .*checkpoints.sqlite .*9999.*: run the newer release"):
-        with opening(path):
-            await CheckpointStore.open(sqlite_url(path))
+    said = pytest.raises(SettingsError, match=r"cannot use .*checkpoints.sqlite .*9999.*: run the newer release")
+    with said, opening(path):
+        await CheckpointStore.open(sqlite_url(path))
