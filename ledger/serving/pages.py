@@ -88,7 +88,7 @@ class Pages:
         """The note that is attached, and of how many leaves it is; nothing, and -1, without one."""
         note = (self.edition.attached.checkpoint or b"").decode()
         size = "".join(note.split("\n")[1:2])
-        return note, int(size) if size.isdecimal() else -1
+        return note, int(size) if size.isdecimal() and len(size) < 17 else -1
 
     def line(self, change: Change) -> dict[str, Any]:
         """A change as the API shows it."""
