@@ -29,6 +29,8 @@ from ledger.log import MerkleLog
 from ledger.signed_note import MAX_SIGNATURES, NoteSignature
 from ledger.types import Signer, Verify
 
+MIGRATIONS = "ledger.migrations.checkpoints"
+
 metadata = MetaData()
 signed = Table(
     "ledger_signed",
@@ -64,7 +66,7 @@ class CheckpointStore:
     @classmethod
     async def open(cls, url: str) -> Self:
         """Connect and create what is missing."""
-        return cls(await open_engine(url, metadata))
+        return cls(await open_engine(url, metadata, migrations=MIGRATIONS))
 
     async def close(self) -> None:
         await self._engine.dispose()

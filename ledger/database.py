@@ -48,7 +48,10 @@ def database_url(text: str) -> str:
 
 
 Marker = Callable[[bool], None]
-"""Told True when a write transaction begins and False when it has ended: how a test knows where a kill landed."""
+"""Told True when a write transaction begins and False when it is over and its connection given back, so after the
+commit: how a test knows where a kill landed. One connection makes one transaction.
+"""
+_WRITES = "writes"
 
 
 async def open_engine(
@@ -96,17 +99,19 @@ def tune(engine: Engine, marker: Marker | None = None, *, power_safe: bool = Tru
 
 
 def _mark_writes(engine: Engine, marker: Marker) -> None:
+    """The engine's own `commit` event comes before the commit; a connection is given back when it is over."""
+
     def began(connection: Any) -> None:
         if not connection.get_execution_options().get("read_only", False):
+            connection.info[_WRITES] = True
             marker(True)
 
-    def ended(connection: Any) -> None:
-        if not connection.get_execution_options().get("read_only", False):
+    def given_back(_connection: Any, record: Any) -> None:
+        if record.info.pop(_WRITES, False):
             marker(False)
 
     event.listen(engine, "begin", began)
-    event.listen(engine, "commit", ended)
-    event.listen(engine, "rollback", ended)
+    event.listen(engine, "checkin", given_back)
 
 
 def _tune_sqlite(engine: Engine, synchronous: str) -> None:

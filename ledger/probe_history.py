@@ -15,6 +15,8 @@ from ledger.probe import ProbeRecord
 MAX_RECORDS = 100_000
 """Operations that are remembered; those looked at longest ago are forgotten first."""
 
+MIGRATIONS = "ledger.migrations.probes"
+
 metadata = MetaData()
 probes = Table(
     "ledger_probes",
@@ -58,7 +60,7 @@ class SqlProbeHistory:
     @classmethod
     async def open(cls, url: str, *, most: int = MAX_RECORDS) -> Self:
         """Connect and create what is missing. `url` is SQLAlchemy's."""
-        return cls(await open_engine(url, metadata), most)
+        return cls(await open_engine(url, metadata, migrations=MIGRATIONS), most)
 
     async def close(self) -> None:
         await self._engine.dispose()

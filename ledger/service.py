@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -23,7 +23,7 @@ from ledger.api import create_app
 from ledger.database import Marker, open_engine
 from ledger.metering import Meter
 from ledger.serving import tables
-from ledger.serving.edition import NOTHING_ATTACHED, Attachments, EditionReader
+from ledger.serving.edition import Attach, EditionReader, nothing_attached
 from ledger.serving.services import Services
 from ledger.webhook_store import WebhookStore
 from ledger.webhooks import Sender, Webhooks
@@ -62,20 +62,22 @@ async def serving_ledger(
     url: str,
     sender: Sender,
     *,
-    attachments: Callable[[], Attachments] = lambda: NOTHING_ATTACHED,
+    ledger_url: str = "",
+    attachments: Attach = nothing_attached,
     tao_usd: Decimal | None = None,
     behind_proxy: bool = False,
     marker: Marker | None = None,
     webhook_timeout_s: float = 10.0,
 ) -> AsyncGenerator[LedgerService]:
-    """Open the service on a database, with its first edition read; `marker` hears of every write transaction.
+    """Open the service on a database, with its first edition read; `marker` hears of every write transaction. The
+    Ledger itself may stand in another database, which is then only read.
 
     Raises:
         ledger.store.LedgerCorrupt: the table of changes is damaged.
         ledger.upgrade.DatabaseTooNew: a newer release has been here.
     """
     async with AsyncExitStack() as stack:
-        ledger = await open_engine(url, store.metadata, migrations=store.MIGRATIONS)
+        ledger = await open_engine(ledger_url or url, store.metadata, migrations=store.MIGRATIONS)
         stack.push_async_callback(ledger.dispose)
         engine = await open_engine(url, tables.metadata, migrations=tables.MIGRATIONS, marker=marker)
         stack.push_async_callback(engine.dispose)

@@ -17,7 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ledger.canonical import parse_strict
 from ledger.changes import MAX_ENTRY_BYTES, Change, change_body, change_leaf, entry_of, kind_of, read_change
-from ledger.database import open_engine, reading
+from ledger.database import Marker, open_engine, reading
+from ledger.leaves import LogLeaf
 from ledger.view import LedgerView
 
 MIGRATIONS = "ledger.migrations.changes"
@@ -51,9 +52,11 @@ class LedgerStore:
         self._engine = engine
 
     @classmethod
-    async def open(cls, url: str) -> Self:
-        """Connect and create what is missing. `url` is SQLAlchemy's: `sqlite+aiosqlite:///PATH` or PostgreSQL's."""
-        return cls(await open_engine(url, metadata, migrations=MIGRATIONS))
+    async def open(cls, url: str, *, marker: Marker | None = None) -> Self:
+        """Connect and create what is missing. `url` is SQLAlchemy's: `sqlite+aiosqlite:///PATH` or PostgreSQL's.
+        `marker` hears of every write transaction.
+        """
+        return cls(await open_engine(url, metadata, migrations=MIGRATIONS, marker=marker))
 
     async def close(self) -> None:
         await self._engine.dispose()
@@ -80,6 +83,13 @@ class LedgerStore:
         async with reading(self._engine) as connection:
             rows = (await connection.execute(query)).all()
         return tuple(_read(row, since + offset) for offset, row in enumerate(rows))
+
+    async def leaves(self, since: int, limit: int) -> tuple[LogLeaf, ...]:
+        """As `changes`, in the bytes that are stored: nothing is checked, whoever makes a tree of them will see."""
+        query = select(changes.c.kind, changes.c.body).where(changes.c.idx >= since).order_by(changes.c.idx)
+        async with reading(self._engine) as connection:
+            rows = (await connection.execute(query.limit(limit))).all()
+        return tuple(LogLeaf(row.kind, row.body.encode()) for row in rows)
 
     async def dated(self) -> tuple[tuple[Change, int], ...]:
         """Every committed change with the block at which this node appended it."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from sqlalchemy.exc import DatabaseError
 
 from ledger.store import LedgerCorrupt
+from ledger.upgrade import DatabaseTooNew
 from orchestra.settings import NeuronSettings, SettingsError
 from orchestra.transport import NonceStoreFailed
 
@@ -65,6 +66,8 @@ def opening(path: Path) -> Generator[None]:
     """
     try:
         yield
+    except DatabaseTooNew as error:
+        raise SettingsError(f"cannot use {path} ({error}): run the newer release, or a copy from before it") from None
     except (sqlite3.Error, DatabaseError, NonceStoreFailed, LedgerCorrupt, OSError) as error:
         reason = disk_trouble(error)
         if reason is None:

@@ -1,12 +1,14 @@
 """`orchestra ledger serve` and `orchestra ledger keys`: run the Ledger API over a database, and say who may ask it.
 
-One database holds the Ledger, the keys and the counts: a file, or PostgreSQL when several machines serve. A validator's
-own `ledger.sqlite` can be served as it stands: the API reads its changes as they are committed.
+One database holds the Ledger, the keys and the counts: a file, or PostgreSQL when several machines serve. With `--data`
+the Ledger is that of a node which runs beside: its changes, its newest checkpoint and a snapshot that ends there are
+served as they come, its folder is only read, and the database holds keys and counts alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -20,12 +22,15 @@ from orchestra.one_line import one_line_errors
 
 if TYPE_CHECKING:
     from ledger.accounts import Account, Accounts
+    from ledger.serving.edition import Attach
     from orchestra.transport import Address
 
 T = TypeVar("T")
 DEFAULT_PORT = 8095
 _FOLDER = ".orchestra"
 _FILE = "ledger-api.sqlite"
+LEDGER, CHECKPOINTS = "ledger.sqlite", "checkpoints.sqlite"
+"""A neuron's databases that are served."""
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 keys = typer.Typer(
@@ -51,6 +56,10 @@ Database = Annotated[
 def serve_command(
     ledger_seed: flags.LedgerSeed = None,
     database: Database = "",
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="DIR", help="Serve the Ledger of the neuron that runs on this folder."),
+    ] = None,
     ip: Annotated[str, typer.Option("--ip", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")] = DEFAULT_PORT,
     tao_usd: flags.TaoUsd = flags.DEFAULT_TAO_USD,
@@ -71,7 +80,9 @@ def serve_command(
         bool, typer.Option("--local-webhooks", help="Let webhooks go to this machine, for trying them out.")
     ] = False,
 ) -> None:
-    """Serve the Ledger API: its Ledger is what the database holds; an empty one starts from a seed or the catalogue."""
+    """Serve the Ledger API: the Ledger that the database holds (an empty one starts from a seed or the catalogue), or
+    that of a running neuron.
+    """
     from orchestra.settings import read_rate
 
     with one_line_errors():
@@ -85,6 +96,7 @@ def serve_command(
             local_webhooks=local_webhooks,
             webhook_timeout_s=webhook_timeout,
             attached=(checkpoint, snapshot),
+            node=_node(data, ledger_seed, checkpoint, snapshot),
         )
         _run(_serve(asked))
 
@@ -138,22 +150,31 @@ class _Serving:
     local_webhooks: bool
     webhook_timeout_s: float
     attached: tuple[Path | None, Path | None]
+    node: Path | None
+
+    @property
+    def ledger_url(self) -> str:
+        from ledger.database import sqlite_url
+
+        return sqlite_url(self.node / LEDGER) if self.node else self.url
 
 
 async def _serve(asked: _Serving) -> None:
     from ledger.service import serving_ledger
-    from ledger.serving.attached import Attached, Watched
     from orchestra.settings import transaction_marker
     from orchestra.transport import OutboundClient, serve
     from orchestra.webhook_sender import WebhookSender
 
-    await _plant(asked.url, asked.seed)
+    if asked.node is None:
+        await _plant(asked.url, asked.seed)
     async with (
+        AsyncExitStack() as stack,
         OutboundClient(allow_loopback=asked.local_webhooks) as client,
         serving_ledger(
             asked.url,
             WebhookSender(client),
-            attachments=Attached(*map(Watched, asked.attached)),
+            ledger_url=asked.ledger_url,
+            attachments=await _attaching(asked, stack),
             tao_usd=asked.tao_usd,
             behind_proxy=asked.behind_proxy,
             marker=transaction_marker(),
@@ -167,6 +188,20 @@ async def _serve(asked: _Serving) -> None:
             typer.echo(f"Ledger {edition.version} with {len(edition.entries)} entries at {address.url}")
 
         await serve(service.app, asked.ip, asked.port, started=started)
+
+
+async def _attaching(asked: _Serving, stack: AsyncExitStack) -> Attach:
+    """Where checkpoint and snapshot come from: the node's databases, or files."""
+    from ledger.cosigning import CheckpointStore
+    from ledger.database import sqlite_url
+    from ledger.serving.attached import Attached, Watched
+    from ledger.serving.node_copy import NodeCopy
+    from ledger.store import LedgerStore
+
+    if asked.node is None:
+        return Attached(*map(Watched, asked.attached))
+    checkpoints = await stack.enter_async_context(await CheckpointStore.open(sqlite_url(asked.node / CHECKPOINTS)))
+    return NodeCopy(checkpoints, await stack.enter_async_context(await LedgerStore.open(asked.ledger_url)))
 
 
 async def _plant(url: str, seed: Path | None) -> None:
@@ -216,6 +251,19 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
         raise SettingsError(str(error).splitlines()[0]) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+def _node(folder: Path | None, *others: Path | None) -> Path | None:
+    from orchestra.settings import SettingsError
+
+    if folder is None:
+        return None
+    if any(others):
+        raise SettingsError("--data says where all of it comes from: leave --ledger.seed, --checkpoint, --snapshot out")
+    for name in (LEDGER, CHECKPOINTS):
+        if not (folder / name).exists():
+            raise SettingsError(f"--data: no {folder / name}; name the folder of a neuron that has run")
+    return folder
 
 
 def _url(given: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ledger.changes import Bond
 from ledger.entry import Endpoint, Operation, Price, SubnetEntry
 
 
@@ -37,3 +38,20 @@ def entry(
         "operations": mine,
     }
     return SubnetEntry.model_validate(fields | changes)
+
+
+def bond(entry_id: str, number: int, **changes: Any) -> Bond:
+    fields: dict[str, Any] = {
+        "proposal": f"0x{number:064x}",
+        "substance": f"0x{number:064x}",
+        "about": "schema_update",
+        "entry": entry_id,
+        "operation": "web_search",
+        "proposer": "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY",
+        "outcome": "accepted",
+        "anchor": number,
+        "revealed": number + 1,
+        "at_stake": "100000",
+        "lost": "0",
+    }
+    return Bond.model_validate(fields | changes)

@@ -114,6 +114,10 @@ async def running_api(
     async with await LedgerStore.open(url) as store:
         await store.append(entries() if changes is None else changes, onto=0, block=5)
         receiver = Receiver()
-        async with serving_ledger(url, receiver, attachments=lambda: attached, behind_proxy=behind_proxy) as service:
+
+        async def attach() -> Attachments:
+            return attached
+
+        async with serving_ledger(url, receiver, attachments=attach, behind_proxy=behind_proxy) as service:
             keys = {tier: (await service.services.accounts.issue(tier, tier))[0] for tier in TIERS}
             yield Api(service, store, receiver, keys)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,5 +37,5 @@ class Attached:
     checkpoint: Watched
     snapshot: Watched
 
-    def __call__(self) -> Attachments:
-        return Attachments(self.checkpoint.content(), self.snapshot.content())
+    async def __call__(self) -> Attachments:
+        return await asyncio.to_thread(lambda: Attachments(self.checkpoint.content(), self.snapshot.content()))

@@ -52,6 +52,12 @@ class Attachments(NamedTuple):
 
 
 NOTHING_ATTACHED = Attachments()
+Attach = Callable[[], Awaitable[Attachments]]
+"""What is there to attach now. A checkpoint of a running node is of no more leaves than its log has by then."""
+
+
+async def nothing_attached() -> Attachments:
+    return NOTHING_ATTACHED
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ class EditionReader:
     """Follows the table of committed changes: `refresh` reads what is new, `edition` is the Ledger as of then."""
 
     engine: AsyncEngine
-    attachments: Callable[[], Attachments] = Attachments
+    attachments: Attach = nothing_attached
     edition: Edition | None = None
     _log: MerkleLog = field(default_factory=MerkleLog)
     _changes: list[Change] = field(default_factory=list[Change])
@@ -120,12 +126,13 @@ class EditionReader:
             return await self._refresh()
 
     async def _refresh(self) -> Edition:
+        attached = await self.attachments()  # before the leaves: a checkpoint that comes now is for the next time
         query = select(changes.c.idx, changes.c.kind, changes.c.entry, changes.c.leaf, changes.c.block)
         async with reading(self.engine) as connection:
             rows = await connection.execute(query.where(changes.c.idx >= self._log.size).order_by(changes.c.idx))
             with collecting_nothing():
                 self._add(rows.all())
-        attached, known = self.attachments(), self.edition
+        known = self.edition
         if known is None or (known.size, known.attached) != (self._log.size, attached):
             known = self.edition = await self._publish(attached)
             self._touched.clear()

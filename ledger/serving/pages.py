@@ -74,9 +74,21 @@ class Pages:
             "checkpoint": self._checkpoint_of(size),
         }
 
+    def vouched(self, index: int) -> int:
+        """In how many leaves to prove the leaf at `index`: as many as the checkpoint names, if it is one of them."""
+        size = self._checkpoint[1]
+        return size if index < size <= self.edition.size else self.edition.size
+
     def _checkpoint_of(self, size: int) -> str | None:
+        note, vouched = self._checkpoint
+        return note if vouched == size else None
+
+    @cached_property
+    def _checkpoint(self) -> tuple[str, int]:
+        """The note that is attached, and of how many leaves it is; nothing, and -1, without one."""
         note = (self.edition.attached.checkpoint or b"").decode()
-        return note if note.split("\n")[1:2] == [str(size)] else None
+        size = "".join(note.split("\n")[1:2])
+        return note, int(size) if size.isdecimal() and len(size) < 17 else -1
 
     def line(self, change: Change) -> dict[str, Any]:
         """A change as the API shows it."""

@@ -169,14 +169,14 @@ async def history(
 async def proof(
     here: Lookup,
     subnet: SubnetId,
-    size: Annotated[int | None, Query(description="Within the first so many leaves.")] = None,
+    size: Annotated[int | None, Query(description="Within so many leaves; if not said, the checkpoint's.")] = None,
 ) -> Response:
     """That the log holds what this entry says now (RFC 9162)."""
     edition = here.pages.edition
     changes = edition.history(subnet)
     if not changes:
         raise Refused(NO_SUBNET)
-    within = edition.size if size is None else size
+    within = here.pages.vouched(changes[-1].index) if size is None else size
     if not changes[-1].index < within <= edition.size:
         raise Refused(UNKNOWN_VERSION, f"from {changes[-1].index + 1} to {edition.size} leaves")
     return _json(dumps(here.pages.proof(changes[-1].index, within)))

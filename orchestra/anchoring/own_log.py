@@ -22,6 +22,8 @@ from ledger.database import Marker, open_engine, reading
 from ledger.log import MerkleLog
 from ledger.types import Hash
 
+MIGRATIONS = "orchestra.anchoring.migrations"
+
 metadata = MetaData()
 fixed = Table(
     "fixed",
@@ -76,7 +78,7 @@ class OwnLog:
     @classmethod
     async def open(cls, url: str, *, marker: Marker | None = None) -> Self:
         """Connect, create what is missing, and read the log. `marker` hears of every write transaction."""
-        engine = await open_engine(url, metadata, marker=marker)
+        engine = await open_engine(url, metadata, migrations=MIGRATIONS, marker=marker)
         try:
             async with reading(engine) as connection:
                 digests = (await connection.execute(select(fixed.c.digest).order_by(fixed.c.idx))).scalars().all()

@@ -8,6 +8,7 @@ processes, their databases and the chain.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import signal
 import subprocess
@@ -23,6 +24,7 @@ import typer
 from rich.console import Console
 
 from ledger.changes import BatchHeader, Bond, Change
+from ledger.checkpoint import parse_checkpoint
 from ledger.database import sqlite_url
 from ledger.entry import SubnetEntry
 from ledger.snapshot import read_note
@@ -93,8 +95,8 @@ async def tell(folder: Path, block_time: float, console: Console) -> dict[str, A
     try:
         await network.start()
         async with await Chain.open(network.network) as chain, OutboundClient(allow_loopback=True) as http:
-            database = network.layout.data(COUNCIL[0].name) / "ledger.sqlite"
-            async with subscribed(database, http) as subscriber:
+            node, keys = network.layout.data(COUNCIL[0].name), network.layout.root / "ledger-api.sqlite"
+            async with subscribed(node, keys, http) as subscriber:
                 story = Story(network, chain, http, console, subscriber)
                 await story.tell()
                 return story.seen
@@ -191,16 +193,16 @@ class Story:
 
     async def check(self) -> None:
         """Somebody with a copy and the chain, and nobody's word."""
-        folder, root = self.network.layout.data(COUNCIL[0].name), self.network.layout.root
+        root = self.network.layout.root
         copy, note = root / "copy.jsonl", root / "checkpoint.txt"
-        await self._command("ledger", "snapshot", "--data", str(folder), "--out", str(copy))
+        copy.write_bytes(await self._until("the subscriber's copy of all of it", self._copied))
         note.write_bytes(_note_of(copy))
         self.seen["verified"] = await self._command(
             *("ledger", "verify", str(copy), "--trusted", str(note), "--network", self.network.network),
             *("--netuid", str(NETUID), "--remember", str(root / "remembered"), "--json"),
         )
         self.seen["log"] = await self._log()
-        await self._say("a copy of the Ledger was checked against the chain: " + self._verdict())
+        await self._say("the subscriber's copy of the Ledger was checked against the chain: " + self._verdict())
 
     def _verdict(self) -> str:
         found = json.loads(self.seen["verified"])
@@ -300,6 +302,12 @@ class Story:
         delivered = await self._until(f"the webhook about {entry}", look)
         self.seen.setdefault("webhooks", {})[entry] = delivered
         await self._say(f"a subscriber's webhook was told of {entry}, signed")
+
+    async def _copied(self) -> bytes | None:
+        """A copy as the API hands it out, of the version that the council is at."""
+        copy = await self.subscriber.fetch("/v1/snapshot")
+        checkpoint, _ = parse_checkpoint(read_note(io.BytesIO(copy)))
+        return copy if checkpoint.version == await self._version(COUNCIL[0]) else None
 
     async def _version(self, node: NeuronSpec) -> str:
         answer = await self.http.request(

@@ -1,4 +1,4 @@
-"""A paying outsider of the local network: a Ledger API over a validator's log, and a webhook told of changes."""
+"""A paying outsider of the local network: a Ledger API beside a validator, and a webhook told of changes."""
 
 from __future__ import annotations
 
@@ -20,17 +20,46 @@ from starlette.routing import Route
 
 from ledger.webhook_signature import is_genuine
 from orchestra.devnet.processes import ProcessFailed
-from orchestra.transport import OutboundClient, serving
+from orchestra.transport import OutboundClient, OutboundResponse, serving
 
 MAX_BODY = 1 << 20
 
 
 @dataclass(slots=True)
 class Subscriber:
-    """What was delivered so far, newest last; only what its signature shows to be genuine."""
+    """What was delivered so far, newest last; only what its signature shows to be genuine. `fetch` asks the API."""
 
+    http: OutboundClient
+    api: str
+    key: str
     heard: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     secret: str = ""
+
+    async def fetch(self, path: str) -> bytes:
+        """What the API answers.
+
+        Raises:
+            ProcessFailed: something else than 200.
+        """
+        answer = await self._request("GET", path)
+        if answer.status != 200:
+            raise ProcessFailed(f"the Ledger API gave no {path}: {answer.status} {answer.body[:200]!r}")
+        return answer.body
+
+    async def watch(self, hook: str) -> None:
+        """Have every change told to `hook`.
+
+        Raises:
+            ProcessFailed: the API takes no webhook.
+        """
+        answer = await self._request("POST", "/v1/webhooks", json={"url": hook})
+        if answer.status != 201:
+            raise ProcessFailed(f"the Ledger API took no webhook: {answer.status} {answer.body[:200]!r}")
+        self.secret = json.loads(answer.body)["secret"]
+
+    async def _request(self, method: str, path: str, **body: Any) -> OutboundResponse:
+        authorization = {"Authorization": f"Bearer {self.key}"}
+        return await self.http.request(method, self.api + path, headers=authorization, timeout_s=10.0, **body)
 
     async def receive(self, request: Request) -> Response:
         """The webhook's address."""
@@ -46,35 +75,27 @@ class Subscriber:
 
 
 @asynccontextmanager
-async def subscribed(database: Path, http: OutboundClient) -> AsyncGenerator[Subscriber]:
-    """Serve the Ledger in `database`, buy a Production key, and be told of every change from here on.
+async def subscribed(node: Path, database: Path, http: OutboundClient) -> AsyncGenerator[Subscriber]:
+    """Serve the Ledger of the neuron that runs on the folder `node`, with keys and counts in the file `database`; buy a
+    Production key, and be told of every change from here on.
 
     Raises:
         ProcessFailed: the API did not start, or refused the key or the webhook.
     """
-    url, subscriber = f"sqlite:///{database}", Subscriber()
-    app = Starlette(routes=[Route("/hook", subscriber.receive, methods=["POST"])])
-    async with serving(app) as address, _api(url) as api:
-        key = (
-            await _output("ledger", "keys", "new", "a subscriber", "--tier", "production", "--database", url)
-        ).strip()
-        answer = await http.request(
-            "POST",
-            f"{api}/v1/webhooks",
-            headers={"Authorization": f"Bearer {key}"},
-            json={"url": f"{address.url}/hook"},
-            timeout_s=10.0,
-        )
-        if answer.status != 201:
-            raise ProcessFailed(f"the Ledger API took no webhook: {answer.status} {answer.body[:200]!r}")
-        subscriber.secret = json.loads(answer.body)["secret"]
-        yield subscriber
+    url = f"sqlite:///{database}"
+    key = await _output("ledger", "keys", "new", "a subscriber", "--tier", "production", "--database", url)
+    async with _api("--database", url, "--data", str(node)) as api:
+        subscriber = Subscriber(http, api, key.strip())
+        app = Starlette(routes=[Route("/hook", subscriber.receive, methods=["POST"])])
+        async with serving(app) as address:
+            await subscriber.watch(f"{address.url}/hook")
+            yield subscriber
 
 
 @asynccontextmanager
-async def _api(url: str) -> AsyncGenerator[str]:
+async def _api(*arguments: str) -> AsyncGenerator[str]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "orchestra.cli", "ledger", "serve", "--database", url, "--port", "0"),
+        *(sys.executable, "-m", "orchestra.cli", "ledger", "serve", *arguments, "--port", "0"),
         "--local-webhooks",
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,

@@ -21,6 +21,8 @@ from ledger.changes import Outcome
 from ledger.database import open_engine, reading
 from ledger.proposals import Anchor, Proposal, proposal_payload
 
+MIGRATIONS = "orchestra.governing.migrations.drafts"
+
 metadata = MetaData()
 drafts = Table(
     "drafts",
@@ -78,7 +80,7 @@ class DraftStore:
 
     @classmethod
     async def open(cls, url: str) -> Self:
-        return cls(await open_engine(url, metadata))
+        return cls(await open_engine(url, metadata, migrations=MIGRATIONS))
 
     async def close(self) -> None:
         await self._engine.dispose()

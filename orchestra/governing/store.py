@@ -12,6 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ledger.database import Marker, open_engine, reading
 
+MIGRATIONS = "orchestra.governing.migrations.governor"
+
 metadata = MetaData()
 governor = Table(
     "governor", metadata, Column("id", Integer, primary_key=True, autoincrement=False), Column("state", Text)
@@ -26,7 +28,7 @@ class GovernorStore:
 
     @classmethod
     async def open(cls, url: str, *, marker: Marker | None = None) -> Self:
-        return cls(await open_engine(url, metadata, marker=marker))
+        return cls(await open_engine(url, metadata, migrations=MIGRATIONS, marker=marker))
 
     async def close(self) -> None:
         await self._engine.dispose()

@@ -302,6 +302,7 @@ async def test_leaves_of_another_kind_are_counted_and_told(api: Api) -> None:
         substance=f"0x{2:064x}",
         about="schema_update",
         entry="chutes",
+        operation="",
         proposer="5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY",
         outcome="accepted",
         anchor=7,

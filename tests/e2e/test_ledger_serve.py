@@ -93,6 +93,8 @@ async def test_a_ledger_is_served_to_whoever_has_a_key_until_it_is_revoked(tmp_p
         (("serve", "--database", "mysql://a/b"), "use sqlite or postgresql"),
         (("serve", "--database", "sqlite:////nowhere/at/all/x.sqlite"), "there is no folder /nowhere/at/all"),
         (("serve", "--ledger.seed", "/nowhere.json", "--database", "sqlite://"), "cannot read /nowhere.json"),
+        (("serve", "--data", "/nowhere", "--database", "sqlite://"), "no /nowhere/ledger.sqlite"),
+        (("serve", "--data", ".", "--snapshot", "x", "--database", "sqlite://"), "leave --ledger.seed, --checkpoint"),
         (("keys", "new", "two\nlines", "--database", "sqlite://"), "an owner is"),
         (("keys", "list", "--database", "postgresql://127.0.0.1:1/none"), "cannot use the database"),
     ],

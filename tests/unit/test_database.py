@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 
 import pytest
-from sqlalchemy import MetaData
+from sqlalchemy import Connection, MetaData, insert, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import create_async_engine
 
+from ledger import cosigning, probe_history
 from ledger import store as ledger_store
-from ledger.database import database_url, open_engine
+from ledger.database import database_url, open_engine, reading, tune
 from ledger.serving import tables as api
 from ledger.store import LedgerStore
 from ledger.upgrade import DatabaseTooNew, version_table
+from ledger.writer import Writer
+from orchestra.anchoring import own_log
+from orchestra.governing import drafts
+from orchestra.governing import store as governor_store
 from orchestra.transport import shared_nonces
 from orchestra.validation import store as validation_store
 from orchestra.validation.store import ValidationStore
@@ -20,13 +30,16 @@ from tests import postgres
 from tests.builders import entry
 from tests.databases import create_all, execute, rows, schema
 
-STORES = [
-    (ledger_store.metadata, ledger_store.MIGRATIONS),
-    (validation_store.metadata, validation_store.MIGRATIONS),
-    (api.metadata, api.MIGRATIONS),
-    (shared_nonces.metadata, shared_nonces.MIGRATIONS),
+OLDER = [
+    (module.metadata, module.MIGRATIONS)
+    for module in (ledger_store, validation_store, cosigning, probe_history, own_log, drafts, governor_store)
 ]
-each_store = pytest.mark.parametrize(("metadata", "migrations"), STORES, ids=[name for _, name in STORES])
+"""Stores that were there before there were steps."""
+STORES = [*OLDER, (api.metadata, api.MIGRATIONS), (shared_nonces.metadata, shared_nonces.MIGRATIONS)]
+
+
+def each(stores: list[tuple[MetaData, str]]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(("metadata", "migrations"), stores, ids=[name for _, name in stores])
 
 
 async def opened(url: str, metadata: MetaData, migrations: str) -> None:
@@ -34,7 +47,7 @@ async def opened(url: str, metadata: MetaData, migrations: str) -> None:
     await engine.dispose()
 
 
-@each_store
+@each(STORES)
 async def test_the_steps_end_with_the_tables_as_declared(url: str, metadata: MetaData, migrations: str) -> None:
     await opened(url, metadata, migrations)
     stepped = await schema(url)
@@ -44,7 +57,7 @@ async def test_the_steps_end_with_the_tables_as_declared(url: str, metadata: Met
     assert set(stepped) == set(metadata.tables)
 
 
-@pytest.mark.parametrize(("metadata", "migrations"), STORES[:2], ids=["changes", "validation"])
+@each(OLDER)
 async def test_a_database_from_before_the_steps_is_adopted(url: str, metadata: MetaData, migrations: str) -> None:
     await create_all(url, metadata)
     before = await schema(url)
@@ -70,12 +83,51 @@ async def test_those_who_open_together_take_each_step_once(url: str) -> None:
     assert set(await schema(url)) == {*ledger_store.metadata.tables, *validation_store.metadata.tables}
 
 
+async def test_the_stores_of_one_node_may_share_a_database(url: str) -> None:
+    for metadata, migrations in STORES:
+        await opened(url, metadata, migrations)
+    assert set(await schema(url)) == {table for metadata, _ in STORES for table in metadata.tables}
+
+
 async def test_a_database_of_a_newer_release_is_left_alone(url: str) -> None:
     async with await LedgerStore.open(url):
         pass
     await execute(url, f"UPDATE {version_table(ledger_store.MIGRATIONS)} SET version_num = '9999'")
     with pytest.raises(DatabaseTooNew, match="at step 9999, this release knows up to 0"):
         await LedgerStore.open(url)
+
+
+@pytest.mark.parametrize("with_writer", [False, True], ids=["engine", "writer"])
+async def test_a_marker_is_told_of_the_end_when_everybody_else_sees_what_was_written(
+    url: str, with_writer: bool
+) -> None:
+    heard: list[tuple[bool, int]] = []
+
+    def mark(active: bool) -> None:
+        with ThreadPoolExecutor(1) as elsewhere:
+            seen = elsewhere.submit(lambda: asyncio.run(rows(url, "SELECT count(*) FROM fixed")))
+            heard.append((active, seen.result()[0][0]))
+
+    def write(connection: Connection, index: int) -> None:
+        connection.execute(insert(own_log.fixed), [{"idx": index, "digest": "0x"}])
+
+    await opened(url, own_log.metadata, own_log.MIGRATIONS)
+    writer, engine = Writer(url, marker=mark), create_async_engine(url)
+    tune(engine.sync_engine, mark)
+    try:
+        for index in (0, 1, 2):
+            with suppress(IntegrityError):  # the second is refused: a digest stands there once
+                if with_writer:
+                    await writer.run(partial(write, index=index))
+                else:
+                    async with engine.begin() as connection:
+                        await connection.run_sync(write, index)
+        async with reading(engine) as connection:
+            await connection.execute(select(own_log.fixed))
+    finally:
+        await writer.close()
+        await engine.dispose()
+    assert heard == [(True, 0), (False, 1), (True, 1), (False, 1), (True, 1), (False, 1)]
 
 
 @pytest.mark.parametrize(("required", "outcome"), [("", pytest.skip.Exception), ("1", pytest.fail.Exception)])

@@ -31,8 +31,8 @@ def test_a_file_is_followed_through_its_changes(tmp_path: Path) -> None:
     assert watched.content() == b"back"
 
 
-def test_nothing_is_attached_without_files() -> None:
-    assert Attached(Watched(None), Watched(None))() == NOTHING_ATTACHED
+async def test_nothing_is_attached_without_files() -> None:
+    assert await Attached(Watched(None), Watched(None))() == NOTHING_ATTACHED
 
 
 async def test_a_checkpoint_that_comes_later_is_served_without_a_change_of_the_log(tmp_path: Path) -> None:

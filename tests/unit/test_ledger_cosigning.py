@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from ledger.canonical import leaf_hash
 from ledger.checkpoint import MAX_CLOCK_SKEW_MS, Trust, parse_checkpoint, verify_checkpoint
 from ledger.cosigning import CheckpointStore, CosignRefused
-from ledger.database import sqlite_url
 from ledger.log import MerkleLog
 from ledger.signed_note import NoteRefused
 from orchestra.chain.keys import verify_signature
@@ -25,8 +23,8 @@ def log_of(size: int, name: str = "change") -> MerkleLog:
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[CheckpointStore]:
-    async with await CheckpointStore.open(sqlite_url(tmp_path / "checkpoints.sqlite")) as opened:
+async def store(url: str) -> AsyncIterator[CheckpointStore]:
+    async with await CheckpointStore.open(url) as opened:
         yield opened
 
 
@@ -47,10 +45,7 @@ async def test_what_is_signed_is_believed_by_who_trusts_the_signer(store: Checkp
     ("later", "code"),
     [(log_of(2), "rollback"), (log_of(3, "other"), "split_view"), (log_of(5, "other"), "inconsistent")],
 )
-async def test_another_history_is_never_signed_not_even_after_a_restart(
-    later: MerkleLog, code: str, tmp_path: Path
-) -> None:
-    url = sqlite_url(tmp_path / "checkpoints.sqlite")
+async def test_another_history_is_never_signed_not_even_after_a_restart(later: MerkleLog, code: str, url: str) -> None:
     async with await CheckpointStore.open(url) as store:
         note = await store.sign(log_of(3), ORIGIN, ALICE, now_ms=NOW)
     async with await CheckpointStore.open(url) as store:
@@ -63,7 +58,7 @@ async def test_another_history_is_never_signed_not_even_after_a_restart(
         await store.sign(later, "another.example", ALICE, now_ms=NOW)
 
 
-async def test_what_is_signed_is_written_down_before_the_signature_exists(tmp_path: Path) -> None:
+async def test_what_is_signed_is_written_down_before_the_signature_exists(url: str) -> None:
     """Whoever is killed while it signs has signed: after it, another history is refused."""
 
     class Killed(BaseException):
@@ -75,7 +70,6 @@ async def test_what_is_signed_is_written_down_before_the_signature_exists(tmp_pa
         def sign(self, data: bytes, /) -> bytes:
             raise Killed
 
-    url = sqlite_url(tmp_path / "checkpoints.sqlite")
     async with await CheckpointStore.open(url) as store:
         with pytest.raises(Killed):
             await store.sign(log_of(3), ORIGIN, Dying(), now_ms=NOW)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from ledger.canonical import leaf_hash, merkle_root, sha256, verify_inclusion
-from ledger.database import sqlite_url
 from orchestra.anchoring import Envelope, OwnLog, read_envelope
 
 A, B, C = (sha256(text) for text in (b"a", b"b", b"c"))
 
 
-async def test_every_digest_is_proven_under_every_later_root(tmp_path: Path) -> None:
-    async with await OwnLog.open(sqlite_url(tmp_path / "log.sqlite")) as log:
+async def test_every_digest_is_proven_under_every_later_root(url: str) -> None:
+    async with await OwnLog.open(url) as log:
         assert log.version == f"0:{merkle_root(())}"
         versions: list[str] = []
         for digest in (A, B, C):
@@ -32,8 +29,7 @@ async def test_every_digest_is_proven_under_every_later_root(tmp_path: Path) -> 
         assert log.place(sha256(b"d")) is None
 
 
-async def test_a_restart_finds_the_log_and_a_digest_is_fixed_once(tmp_path: Path) -> None:
-    url = sqlite_url(tmp_path / "log.sqlite")
+async def test_a_restart_finds_the_log_and_a_digest_is_fixed_once(url: str) -> None:
     async with await OwnLog.open(url) as log:
         await log.fix(A, B, A)
         before = log.version
@@ -45,8 +41,8 @@ async def test_a_restart_finds_the_log_and_a_digest_is_fixed_once(tmp_path: Path
         assert log.version.startswith("3:")
 
 
-async def test_what_is_no_digest_is_refused_whole(tmp_path: Path) -> None:
-    async with await OwnLog.open(sqlite_url(tmp_path / "log.sqlite")) as log:
+async def test_what_is_no_digest_is_refused_whole(url: str) -> None:
+    async with await OwnLog.open(url) as log:
         with pytest.raises(ValueError, match="not a digest"):
             await log.fix(A, "0x12")
         assert log.version.startswith("0:")

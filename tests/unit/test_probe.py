@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger import catalogue
-from ledger.database import sqlite_url
 from ledger.entry import Endpoint, Operation, Price, RateLimit
 from ledger.example_query import example_queries, query_units
 from ledger.inference import diff
@@ -416,8 +414,7 @@ def test_a_plan_stays_within_its_budget_and_number() -> None:
 # What is remembered --------------------------------------------------------------------------------------------------
 
 
-async def test_a_record_survives_a_restart(tmp_path: Path) -> None:
-    url = sqlite_url(tmp_path / "probes.sqlite")
+async def test_a_record_survives_a_restart(url: str) -> None:
     record = ProbeRecord(1.5, 2.5, 1e9 + 0.25, 3, 2, True, 1)
     async with await SqlProbeHistory.open(url) as history:
         assert await history.read("a/b") is None
@@ -427,8 +424,8 @@ async def test_a_record_survives_a_restart(tmp_path: Path) -> None:
         assert await history.read("a/b") == record
 
 
-async def test_what_was_looked_at_longest_ago_is_forgotten_first(tmp_path: Path) -> None:
-    async with await SqlProbeHistory.open(sqlite_url(tmp_path / "p.sqlite"), most=2) as stored:
+async def test_what_was_looked_at_longest_ago_is_forgotten_first(url: str) -> None:
+    async with await SqlProbeHistory.open(url, most=2) as stored:
         for history in (stored, MemoryProbeHistory(2)):
             for at, name in ((1.0, "a"), (2.0, "b"), (3.0, "a"), (4.0, "c")):
                 await history.write(name, ProbeRecord(at, at, at))

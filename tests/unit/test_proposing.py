@@ -275,8 +275,8 @@ async def test_a_validator_that_hangs_does_not_keep_the_others_waiting(world: Wo
         assert world.alice.heard == world.bob.heard
 
 
-async def test_the_store_keeps_what_is_open_and_the_newest_of_the_rest(tmp_path: Path) -> None:
-    async with await DraftStore.open(sqlite_url(tmp_path / "drafts.sqlite")) as store:
+async def test_the_store_keeps_what_is_open_and_the_newest_of_the_rest(url: str) -> None:
+    async with await DraftStore.open(url) as store:
         made = [
             Draft(
                 Deprecation(proposer=ME.ss58_address, entry="alpha", salt=sha256(b"%d" % n), base=sha256(b"")),

@@ -1,0 +1,1 @@
+"""Steps of the stores of `orchestra.governing`. How they run: `ledger.migrations`."""
