@@ -99,6 +99,18 @@ async def _follow_one(neuron: Neuron, believe: Bootstrap, peer: Peer, block: int
     await neuron.checkpoints.believe(note)
 
 
+async def is_vouched_for(neuron: Neuron, sight: Sight) -> bool:
+    """Is our checkpoint that of our Ledger as it is now, signed with enough stake for others to follow it?"""
+    note = await neuron.checkpoints.note(neuron.origin)
+    least = neuron.settings.validator_min_stake_rao
+    try:
+        trust = whom_to_trust(neuron.origin, sight.members, min_stake_rao=least)
+        found = verify_checkpoint(note or b"", trust, verify_signature, now_ms=now_ms())
+    except ValueError:  # not enough of them yet, or nobody whose word counts
+        return False
+    return found.checkpoint.version == neuron.ledger.view.version
+
+
 def bootstrap(neuron: Neuron, trust: Trust) -> Bootstrap:
     """How this neuron believes a copy."""
     return Bootstrap(

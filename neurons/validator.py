@@ -25,7 +25,7 @@ from starlette.types import ASGIApp
 from ledger.database import sqlite_url
 from ledger.entry import SubnetEntry
 from neurons.folder import opening
-from neurons.following import now_ms
+from neurons.following import is_vouched_for, now_ms
 from neurons.governing import take_seat
 from neurons.running import (
     Neuron,
@@ -206,20 +206,19 @@ async def follow(
     neuron: Neuron, address: Address, copies: LedgerCopies, on_block: Callable[[Sight], Awaitable[None]]
 ) -> None:
     """Follow the chain: keep our address published, do the validator's work, and beside it gather the signatures of
-    others under our checkpoint, a few times a tempo.
+    others under our checkpoint: a few times a tempo, and at every block while a governed Ledger lacks them.
     """
     async with asyncio.TaskGroup() as group:
         gathering: asyncio.Task[None] | None = None
-        gathered = 0
 
         async def all_of_it(sight: Sight) -> None:
-            nonlocal gathering, gathered
+            nonlocal gathering
             await neuron.keep_published(address, sight)
             await on_block(sight)
-            due = sight.block.number % max(1, sight.members.tempo // GATHERED_IN_A_TEMPO) == 0
-            if neuron.council is not None and neuron.ledger.view.size != gathered:
-                due, gathered = True, neuron.ledger.view.size
-            if due and (gathering is None or gathering.done()):
+            if gathering is not None and not gathering.done():
+                return
+            is_beat = sight.block.number % max(1, sight.members.tempo // GATHERED_IN_A_TEMPO) == 0
+            if is_beat or (neuron.council is not None and not await is_vouched_for(neuron, sight)):
                 allowed = {each.hotkey for each in sight.members.validators(neuron.settings.validator_min_stake_rao)}
                 gathering = group.create_task(
                     copies.gather(neuron.validators(), allowed=allowed, verify=verify_signature)
