@@ -9,11 +9,10 @@ not. Beside it stands the newest checkpoint with everybody's signatures on it, w
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from sqlalchemy import BigInteger, Column, MetaData, String, Table, Text, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.checkpoint import (
     MAX_CLOCK_SKEW_MS,
@@ -24,7 +23,7 @@ from ledger.checkpoint import (
     signed_at,
     write_checkpoint,
 )
-from ledger.database import open_engine, reading
+from ledger.database import SqlStore, reading
 from ledger.log import MerkleLog
 from ledger.signed_note import MAX_SIGNATURES, NoteSignature
 from ledger.types import Signer, Verify
@@ -57,27 +56,11 @@ class CosignRefused(RuntimeError):
         self.code = code
 
 
-class CheckpointStore:
-    """Owner of one database connection pool. Use as an async context manager, or `open` and `close`."""
+class CheckpointStore(SqlStore):
+    """Checkpoints that were signed or believed here."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-
-    @classmethod
-    async def open(cls, url: str) -> Self:
-        """Connect and create what is missing."""
-        return cls(await open_engine(url, metadata, migrations=MIGRATIONS))
-
-    async def close(self) -> None:
-        await self._engine.dispose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
+    METADATA = metadata
+    MIGRATIONS = MIGRATIONS
 
     async def note(self, origin: str) -> bytes | None:
         """The newest checkpoint that was signed or kept here."""

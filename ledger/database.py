@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, ClassVar, Self
 
 from sqlalchemy import Engine, MetaData, Table, event
 from sqlalchemy.dialects import postgresql, sqlite
@@ -73,6 +74,39 @@ async def open_engine(
         await engine.dispose()
         raise
     return engine
+
+
+class SqlStore:
+    """What every store of ours is: the owner of one database's connections. Use as an async context manager, or `open`
+    and `close`. A store names its tables and the package of its migrations.
+    """
+
+    METADATA: ClassVar[MetaData]
+    MIGRATIONS: ClassVar[str]
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    @classmethod
+    async def open(cls, url: str, *, marker: Marker | None = None) -> Self:
+        """Connect and bring the tables up to date. `url` is SQLAlchemy's: `sqlite+aiosqlite:///PATH` or PostgreSQL's.
+        `marker` hears of every write transaction.
+
+        Raises:
+            ledger.upgrade.DatabaseTooNew: a newer release has been here.
+        """
+        return cls(await open_engine(url, cls.METADATA, migrations=cls.MIGRATIONS, marker=marker))
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
 
 
 def reading(engine: AsyncEngine) -> AsyncConnection:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from types import TracebackType
 from typing import Self
 
 from sqlalchemy import Boolean, Column, Double, Integer, MetaData, String, Table, delete, insert, select
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from ledger.database import open_engine, reading
+from ledger.database import Marker, SqlStore, reading
 from ledger.probe import ProbeRecord
 
 MAX_RECORDS = 100_000
@@ -50,28 +48,20 @@ class MemoryProbeHistory:
             self._records.popitem(last=False)
 
 
-class SqlProbeHistory:
-    """Kept in a database. Owner of its connections: an async context manager, or `open` and `close`."""
+class SqlProbeHistory(SqlStore):
+    """Kept in a database."""
 
-    def __init__(self, engine: AsyncEngine, most: int) -> None:
-        self._engine = engine
-        self._most = most
+    METADATA = metadata
+    MIGRATIONS = MIGRATIONS
+
+    _most = MAX_RECORDS
 
     @classmethod
-    async def open(cls, url: str, *, most: int = MAX_RECORDS) -> Self:
-        """Connect and create what is missing. `url` is SQLAlchemy's."""
-        return cls(await open_engine(url, metadata, migrations=MIGRATIONS), most)
-
-    async def close(self) -> None:
-        await self._engine.dispose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
+    async def open(cls, url: str, *, marker: Marker | None = None, most: int = MAX_RECORDS) -> Self:
+        """As every store; `most` operations are remembered."""
+        store = await super().open(url, marker=marker)
+        store._most = most
+        return store
 
     async def read(self, name: str) -> ProbeRecord | None:
         columns = [probes.c[each] for each in _FIELDS]

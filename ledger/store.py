@@ -8,16 +8,15 @@ writer: an append names the version it builds on, and is refused when another go
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text, func, insert, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.canonical import parse_strict
 from ledger.changes import MAX_ENTRY_BYTES, Change, change_body, change_leaf, entry_of, kind_of, read_change
-from ledger.database import Marker, open_engine, reading
+from ledger.database import SqlStore, reading
 from ledger.leaves import LogLeaf
 from ledger.view import LedgerView
 
@@ -45,29 +44,11 @@ class LedgerCorrupt(RuntimeError):
     """The table does not hash to what it says. Delete the file and bootstrap again from a validator."""
 
 
-class LedgerStore:
-    """Owner of one database connection pool. Use as an async context manager, or `open` and `close`."""
+class LedgerStore(SqlStore):
+    """The log, as it is on disk."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-
-    @classmethod
-    async def open(cls, url: str, *, marker: Marker | None = None) -> Self:
-        """Connect and create what is missing. `url` is SQLAlchemy's: `sqlite+aiosqlite:///PATH` or PostgreSQL's.
-        `marker` hears of every write transaction.
-        """
-        return cls(await open_engine(url, metadata, migrations=MIGRATIONS, marker=marker))
-
-    async def close(self) -> None:
-        await self._engine.dispose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
+    METADATA = metadata
+    MIGRATIONS = MIGRATIONS
 
     async def view(self) -> LedgerView:
         """The whole committed Ledger.

@@ -11,14 +11,13 @@ import asyncio
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 from sqlalchemy import Column, Integer, MetaData, String, Table, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ledger.canonical import is_hash, leaf_hash
-from ledger.database import Marker, open_engine, reading
+from ledger.database import Marker, SqlStore, reading
 from ledger.log import MerkleLog
 from ledger.types import Hash
 
@@ -62,41 +61,32 @@ class Place:
     path: tuple[Hash, ...]
 
 
-class OwnLog:
-    """Owner of one database. Use as an async context manager, or `open` and `close`.
+class OwnLog(SqlStore):
+    """One hotkey's log.
 
     A row is 100 bytes and a neuron adds a few an hour; nothing is ever forgotten, or older roots could not be shown.
     """
 
-    def __init__(self, engine: AsyncEngine, digests: Iterable[str]) -> None:
-        self._engine = engine
+    METADATA = metadata
+    MIGRATIONS = MIGRATIONS
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        super().__init__(engine)
         self._log = MerkleLog()
         self._index: dict[str, int] = {}
         self._lock = asyncio.Lock()
-        self._extend(digests)
 
     @classmethod
     async def open(cls, url: str, *, marker: Marker | None = None) -> Self:
-        """Connect, create what is missing, and read the log. `marker` hears of every write transaction."""
-        engine = await open_engine(url, metadata, migrations=MIGRATIONS, marker=marker)
+        """As every store, with the log read into memory."""
+        log = await super().open(url, marker=marker)
         try:
-            async with reading(engine) as connection:
-                digests = (await connection.execute(select(fixed.c.digest).order_by(fixed.c.idx))).scalars().all()
+            async with reading(log._engine) as connection:
+                log._extend((await connection.execute(select(fixed.c.digest).order_by(fixed.c.idx))).scalars())
         except BaseException:
-            await engine.dispose()
+            await log.close()
             raise
-        return cls(engine, digests)
-
-    async def close(self) -> None:
-        await self._engine.dispose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
+        return log
 
     @property
     def version(self) -> str:

@@ -9,16 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from pydantic import TypeAdapter
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text, delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ledger.canonical import sha256
 from ledger.changes import Outcome
-from ledger.database import open_engine, reading
+from ledger.database import SqlStore, reading
 from ledger.proposals import Anchor, Proposal, proposal_payload
 
 MIGRATIONS = "orchestra.governing.migrations.drafts"
@@ -72,26 +70,11 @@ class Draft:
         return getattr(self.proposal, "operation", "")
 
 
-class DraftStore:
-    """Owner of one database. Use as an async context manager, or `open` and `close`."""
+class DraftStore(SqlStore):
+    """Our proposals, and what our operator wants proposed."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-
-    @classmethod
-    async def open(cls, url: str) -> Self:
-        return cls(await open_engine(url, metadata, migrations=MIGRATIONS))
-
-    async def close(self) -> None:
-        await self._engine.dispose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
+    METADATA = metadata
+    MIGRATIONS = MIGRATIONS
 
     async def add(self, draft: Draft, *, instead_of: int | None = None) -> bool:
         """Write a new one down; False when it is known. `instead_of` is the wish that it fulfils."""

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from sqlalchemy import Column, Integer, MetaData, Table, Text, delete, insert, select
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from ledger.database import Marker, open_engine, reading
+from ledger.database import SqlStore, reading
 
 MIGRATIONS = "orchestra.governing.migrations.governor"
 
@@ -20,26 +18,11 @@ governor = Table(
 )
 
 
-class GovernorStore:
-    """Owner of one database. Use as an async context manager, or `open` and `close`."""
+class GovernorStore(SqlStore):
+    """The one row."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-
-    @classmethod
-    async def open(cls, url: str, *, marker: Marker | None = None) -> Self:
-        return cls(await open_engine(url, metadata, migrations=MIGRATIONS, marker=marker))
-
-    async def close(self) -> None:
-        await self._engine.dispose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
+    METADATA = metadata
+    MIGRATIONS = MIGRATIONS
 
     async def read(self) -> dict[str, Any] | None:
         """What was kept last; None at the first start."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from sqlalchemy import (
     BigInteger,
@@ -30,9 +29,8 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from ledger.database import Marker, open_engine, reading
+from ledger.database import SqlStore, reading
 from orchestra.validation.components import ScoreEvent
 
 MIGRATIONS = "orchestra.validation.migrations"
@@ -118,27 +116,11 @@ class WeightAttempt:
     message: str = ""
 
 
-class ValidationStore:
-    """Owner of the validator's database. Use as an async context manager, or `open` and `close`."""
+class ValidationStore(SqlStore):
+    """The validator's database."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-
-    @classmethod
-    async def open(cls, url: str, *, marker: Marker | None = None) -> Self:
-        """Connect and create what is missing; `marker` hears of every write transaction."""
-        return cls(await open_engine(url, metadata, migrations=MIGRATIONS, marker=marker))
-
-    async def close(self) -> None:
-        await self._engine.dispose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
+    METADATA = metadata
+    MIGRATIONS = MIGRATIONS
 
     # challenges and what came of them
 
