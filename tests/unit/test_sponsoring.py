@@ -1,4 +1,4 @@
-"""A sponsor over blocks and restarts: the bond is held before anything leaves, and only the log decides where it goes."""
+"""A sponsor over blocks and restarts: a bond is held before anything leaves, and only the log says where it goes."""
 
 from __future__ import annotations
 
