@@ -218,19 +218,19 @@ class CreditStore:
         """Hold the bond and write the proposal down, both or neither. `known`: it was written down before; `unpaid`:
         its proposer has too little free; `full`: no more in this tempo.
         """
+        digest, address = made.digest, made.proposal.proposer
         async with self._engine.begin() as connection:
-            if (await connection.execute(select(sponsored.c.digest).where(sponsored.c.digest == made.digest))).first():
+            if (await connection.execute(select(sponsored.c.digest).where(sponsored.c.digest == digest))).first():
                 return "known"
-            address = made.proposal.proposer
             if await _counted(connection, room, None) >= room.in_all:
                 return "full"
             if await _counted(connection, room, address) >= room.of_one:
                 return "full"
             try:
-                await _move(connection, "reserved", address, made.digest, made.bond, free=-made.bond, held=made.bond)
+                await _move(connection, "reserved", address, digest, made.bond, free=-made.bond, held=made.bond)
             except CreditRefused:
                 return "unpaid"
-            await connection.execute(insert(sponsored), [_row(made)])
+            await connection.execute(insert(sponsored), [_row(made, digest)])
         return "reserved"
 
     async def anchored(self, digest: str, anchor: Anchor, block: int) -> None:
@@ -320,9 +320,9 @@ async def _forget_texts(connection: AsyncConnection) -> None:
         await connection.execute(update(sponsored).where(sponsored.c.digest.in_(gone)).values(proposal="", anchor=""))
 
 
-def _row(made: Sponsored) -> Mapping[str, Any]:
+def _row(made: Sponsored, digest: str) -> Mapping[str, Any]:
     return {
-        "digest": made.digest,
+        "digest": digest,
         "address": made.proposal.proposer,
         "proposal": made.proposal.model_dump_json(),
         "signature": made.signature,

@@ -11,14 +11,17 @@ from typing import Annotated
 from fastapi import Depends, FastAPI, Response
 
 from ledger.canonical import is_hash
-from orchestra.governing.challenge import MAX_CHALLENGE_BYTES, Challenge
+from orchestra.governing.challenge import MAX_CHALLENGE_BYTES, Challenge, ChallengeState
 from orchestra.governing.sponsoring import ChallengeRefused, Reason, Sponsor
 from orchestra.mining.api import wire
 from orchestra.protocol import MessageRefused
-from orchestra.transport import BoundedRequests, Limits, Problem, Refused, refused_body
+from orchestra.transport import BoundedRequests, Limits, Problem, Refused, problems, refused_body
 
 LIMITS = Limits(peer_per_s=1.0, peer_burst=20, peer_in_flight=4)
 """Of one address: enough to send a tempo's challenges and to ask after them."""
+
+MOST_AT_ONCE = 4
+"""Challenges that are read and checked at the same time, whoever sends them: the council needs threads too."""
 
 RETRY_AFTER_S = 60
 
@@ -62,17 +65,16 @@ BY_REASON: Mapping[Reason, Problem] = {
 def add_challenges(app: FastAPI, sponsor: Sponsor | None, bodies: BoundedRequests | None = None) -> None:
     """Add the routes. `sponsor` is None where one hotkey commits to the Ledger."""
     bounded = bodies or BoundedRequests(max_body=MAX_CHALLENGE_BYTES, limits=LIMITS)
+    places = asyncio.Semaphore(MOST_AT_ONCE)
 
     @app.post("/v1/ledger/challenge")
     async def challenge(body: Annotated[bytes, Depends(bounded)]) -> Response:
         if sponsor is None:
             raise Refused(NOT_SPONSORED)
-        sent = await asyncio.to_thread(_read, body)
-        try:
-            return wire(await sponsor.take(sent))
-        except ChallengeRefused as error:
-            problem = BY_REASON[error.reason]
-            raise Refused(problem, retry_after_s=_pause(problem)) from None
+        if places.locked():
+            raise Refused(problems.TOO_MANY_IN_FLIGHT, retry_after_s=LIMITS.retry_after_s)
+        async with places:
+            return wire(await _taken(sponsor, body))
 
     @app.get("/v1/ledger/challenge/{digest}")
     async def state(digest: str, _: Annotated[bytes, Depends(bounded)]) -> Response:
@@ -80,6 +82,15 @@ def add_challenges(app: FastAPI, sponsor: Sponsor | None, bodies: BoundedRequest
         if found is None:
             raise Refused(UNKNOWN_CHALLENGE)
         return wire(found)
+
+
+async def _taken(sponsor: Sponsor, body: bytes) -> ChallengeState:
+    sent = await asyncio.to_thread(_read, body)
+    try:
+        return await sponsor.take(sent)
+    except ChallengeRefused as error:
+        problem = BY_REASON[error.reason]
+        raise Refused(problem, retry_after_s=_pause(problem)) from None
 
 
 def _read(body: bytes) -> Challenge:

@@ -38,7 +38,7 @@ from orchestra.transport import (
     serving,
 )
 from orchestra.validation.api import ValidatorServices, create_app
-from orchestra.validation.sponsor_api import BY_REASON, LIMITS, add_challenges
+from orchestra.validation.sponsor_api import BY_REASON, LIMITS, MOST_AT_ONCE, add_challenges
 from tests.fakes.nonces import MemoryNonces
 from tests.unit.test_council import RULES, SEED, Network
 
@@ -58,9 +58,12 @@ class ScriptedSponsor:
     def __init__(self) -> None:
         self.heard: list[Challenge] = []
         self.reason: Reason | None = None
+        self.free = asyncio.Event()
+        self.free.set()
 
     async def take(self, challenge: Challenge) -> ChallengeState:
         self.heard.append(challenge)
+        await self.free.wait()
         if self.reason is not None:
             raise ChallengeRefused(self.reason)
         return ChallengeState(digest=challenge.digest(), state="fixed", block=7, bond=100_000, lost=0)
@@ -156,6 +159,19 @@ async def test_an_address_that_asks_too_often_is_refused_before_its_body_is_read
         for answer in (await there.post(sent().to_wire()), await there.get(DIGEST), await there.post(b"x")):
             assert (answer.status, code(answer)) == (429, "peer_rate_limited")
         assert len(sponsor.heard) == 3
+
+
+async def test_so_many_are_checked_at_once_and_no_more_whoever_sends_them() -> None:
+    sponsor = ScriptedSponsor()
+    sponsor.free.clear()
+    async with door(sponsor) as there:
+        waiting = [asyncio.create_task(there.post(sent().to_wire())) for _ in range(MOST_AT_ONCE)]
+        while len(sponsor.heard) < MOST_AT_ONCE:
+            await asyncio.sleep(0.001)
+        answer = await there.post(sent().to_wire())
+        assert (answer.status, code(answer)) == (503, "too_many_in_flight")
+        sponsor.free.set()
+        assert {(await each).status for each in waiting} == {200}
 
 
 # from the command line to the log
