@@ -71,6 +71,7 @@ class Escort(Generic[D]):
     _answers: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     _resting: dict[str, int] = field(default_factory=dict[str, int])
     _read: int = 0
+    _known: set[str] = field(default_factory=set[str])
 
     async def on_block(self, open_: Sequence[D], members: Metagraph) -> None:
         """All that a block asks for of the proposals that are open."""
@@ -94,9 +95,9 @@ class Escort(Generic[D]):
         return tuple(self._answers.get(digest, {}).values())
 
     def _bonds(self, open_: set[str]) -> dict[str, Bond]:
-        """What the leaves that are new since the last block say of these."""
-        log, since = self.ledger.log, self._read
-        self._read = len(log)
+        """What the log says of these: in the leaves since the last block, or in all of them for one that is new."""
+        log, since = self.ledger.log, self._read if open_ <= self._known else 0
+        self._read, self._known = len(log), open_
         return {leaf.proposal: leaf for leaf in log[since:] if isinstance(leaf, Bond) and leaf.proposal in open_}
 
     async def _anchor(self, draft: D, members: Metagraph) -> None:

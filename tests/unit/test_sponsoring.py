@@ -261,6 +261,21 @@ async def test_who_refuses_is_named_by_reason_and_asked_again(world: World) -> N
         assert (state.taken, state.refusals) == (2, ())
 
 
+async def test_a_leaf_that_is_there_before_the_challenge_is_found(world: World) -> None:
+    """Settled elsewhere between the look at the log and the bond: the block in between has read that leaf already."""
+    async with world.open() as node:
+        await node.block()
+        await paid(node)
+        sent, known = challenge(), node.governor.book.copy()
+        await node.leaf(sent, "false")
+        await node.block()
+        node.governor.book = known
+        await node.sponsor.take(sent)
+        await node.block()
+        assert await node.state(sent.digest()) == "false"
+        assert await node.account() == (BOND // 2, 0, BOND // 2)
+
+
 # what nobody settles
 
 
