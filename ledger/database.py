@@ -78,11 +78,11 @@ async def open_engine(
 
 class SqlStore:
     """What every store of ours is: the owner of one database's connections. Use as an async context manager, or `open`
-    and `close`. A store names its tables and the package of its migrations.
+    and `close`. A store names its tables and the package of its migrations, where it has any.
     """
 
     METADATA: ClassVar[MetaData]
-    MIGRATIONS: ClassVar[str]
+    MIGRATIONS: ClassVar[str | None] = None
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine

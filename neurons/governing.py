@@ -25,10 +25,12 @@ from neurons.folder import opening
 from orchestra.chain import verify_signature
 from orchestra.execution import LoopClock
 from orchestra.governing.council import Council
+from orchestra.governing.credits import CREDITS, CreditStore
 from orchestra.governing.drafts import DraftStore
 from orchestra.governing.judge import LiveJudge
 from orchestra.governing.noticing import DEAD, Noticed, Sample, fits
 from orchestra.governing.proposing import Proposer
+from orchestra.governing.sponsoring import OwnSeat, Sponsor
 from orchestra.governing.store import GovernorStore
 from orchestra.maintenance import Maintenance, SubnetCalls, Upkeep
 from orchestra.subnets import Subnets
@@ -72,6 +74,24 @@ async def take_seat(neuron: Neuron, stack: AsyncExitStack) -> Council:
         slot=neuron.slot,
         peer=neuron.peer,
         judge=judge,
+    )
+
+
+async def sponsor(neuron: Neuron, council: Council, stack: AsyncExitStack) -> Sponsor:
+    """What this validator holds and does for outsiders, where it was left. It is closed with the stack."""
+    path = neuron.settings.database(CREDITS)
+    with opening(path):
+        store = await stack.enter_async_context(await CreditStore.open(sqlite_url(path)))
+    own = OwnSeat(neuron.signer.ss58_address, council.on_message)
+    return Sponsor(
+        signer=neuron.signer,
+        verify=verify_signature,
+        rules=council.rules,
+        ledger=neuron.ledger,
+        slot=neuron.slot,
+        store=store,
+        governor=council.governor,
+        seats=lambda: [own, *neuron.validators()],
     )
 
 

@@ -101,8 +101,8 @@ def command(caller_of: Callable[[Neuron], SubnetCaller]) -> Callable[..., None]:
                 tao_usd=tao_usd,
                 min_stake=min_stake,
             )
-            costs = options.read_cost(max_cost), options.read_cost(upkeep_cost)
-            run(mine(settings, most_at_once, *costs, caller_of))
+            looks = options.read_cost(upkeep_cost, "--upkeep.max-cost", "0.0001", or_nothing=True)
+            run(mine(settings, most_at_once, options.read_cost(max_cost), looks, caller_of))
 
     return main
 

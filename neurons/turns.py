@@ -1,4 +1,4 @@
-"""One question at a time, and one answer for all who were waiting for the next.
+"""One thing at a time: a question with one answer for all who were waiting for the next, work beside the blocks.
 
 A validator asks the Ledger's committer for news at every block and whenever an answer names a version that it lacks. If
 each of those questions waited for its own turn, a few miners that name such versions and a slow committer would hold up
@@ -8,9 +8,9 @@ the blocks themselves. An answer whose question was put before somebody asked te
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -35,3 +35,16 @@ class InTurn(Generic[T]):
             self._answer = answer = await ask()
             self._answered = mine
             return answer
+
+
+@dataclass(slots=True)
+class OneAtATime:
+    """Work that runs beside the blocks, in a group that ends with it: while it runs, it is not begun again."""
+
+    group: asyncio.TaskGroup
+    _task: asyncio.Task[None] | None = None
+
+    def begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Begin it unless the last one still runs."""
+        if self._task is None or self._task.done():
+            self._task = self.group.create_task(work())

@@ -26,7 +26,7 @@ from ledger.database import sqlite_url
 from ledger.entry import SubnetEntry
 from neurons.folder import opening
 from neurons.following import is_vouched_for, now_ms
-from neurons.governing import take_seat
+from neurons.governing import sponsor, take_seat
 from neurons.running import (
     Neuron,
     announce,
@@ -37,6 +37,7 @@ from neurons.running import (
     started,
     until_stopped,
 )
+from neurons.turns import OneAtATime
 from orchestra import flags
 from orchestra import settings as options
 from orchestra.chain import verify_signature
@@ -44,6 +45,7 @@ from orchestra.chain.watch import Sight
 from orchestra.devnet.canary import CANARY_ENTRY, AtlasCanary
 from orchestra.gateway.api import create_app as create_gateway
 from orchestra.gateway.network import NetworkBackend
+from orchestra.governing.sponsoring import Sponsor
 from orchestra.ledger_copies import LedgerCopies
 from orchestra.planning import RetrievalPlanner
 from orchestra.protocol import MAX_GOVERNANCE_BYTES, MAX_REQUEST_BYTES
@@ -120,22 +122,24 @@ async def validate(settings: options.NeuronSettings, *, gateway_port: int, canar
         neuron = await stack.enter_async_context(started(settings))
         store = await stack.enter_async_context(await validation_store(settings))
         await neuron.watch.refresh()
+        sponsoring = None
         if settings.governed:
             neuron.council = await take_seat(neuron, stack)
+            sponsoring = await sponsor(neuron, neuron.council, stack)
         validator = build(neuron, store, max_cost)
         if canary_control:
             http = await stack.enter_async_context(OutboundClient(allow_loopback=True))
             validator.canary = AtlasCanary(canary_control, partial(first_entry, neuron, CANARY_ENTRY), http)
         copies = LedgerCopies(neuron.ledger, neuron.checkpoints, neuron.signer, neuron.origin, now_ms=now_ms)
         address = await listen(
-            stack, app(neuron, validator, copies), settings.axon_ip, settings.axon_port, "--axon.port"
+            stack, app(neuron, validator, copies, sponsoring), settings.axon_ip, settings.axon_port, "--axon.port"
         )
         gateway = None
         if gateway_port >= 0:
             door = create_gateway(NetworkBackend(validator))
             gateway = await listen(stack, door, "127.0.0.1", gateway_port, "--gateway.port")
         announce("validator", neuron.signer.ss58_address, address, gateway)
-        work = validator.run(partial(follow, neuron, address, copies))
+        work = validator.run(partial(follow, neuron, address, copies, sponsoring))
         await until_stopped(work if neuron.council is None else neuron.council.run(work))
 
 
@@ -181,8 +185,8 @@ def build(neuron: Neuron, store: ValidationStore, max_cost: int) -> Validator:
     )
 
 
-def app(neuron: Neuron, validator: Validator, copies: LedgerCopies) -> ASGIApp:
-    """What this validator serves to other neurons."""
+def app(neuron: Neuron, validator: Validator, copies: LedgerCopies, sponsoring: Sponsor | None) -> ASGIApp:
+    """What this validator serves to other neurons, and to outsiders."""
     services = ValidatorServices(
         signer=neuron.signer,
         ledger=neuron.ledger,
@@ -191,6 +195,7 @@ def app(neuron: Neuron, validator: Validator, copies: LedgerCopies) -> ASGIApp:
         catch_up=neuron.catch_up,
         opened_seeds=validator.opened_seeds,
         govern=neuron.council.on_message if neuron.council else None,
+        sponsor=sponsoring,
         tao_usd=neuron.settings.tao_usd,
     )
     return create_app(
@@ -203,26 +208,28 @@ def app(neuron: Neuron, validator: Validator, copies: LedgerCopies) -> ASGIApp:
 
 
 async def follow(
-    neuron: Neuron, address: Address, copies: LedgerCopies, on_block: Callable[[Sight], Awaitable[None]]
+    neuron: Neuron,
+    address: Address,
+    copies: LedgerCopies,
+    sponsoring: Sponsor | None,
+    on_block: Callable[[Sight], Awaitable[None]],
 ) -> None:
     """Follow the chain: keep our address published, do the validator's work, and beside it gather the signatures of
-    others under our checkpoint: a few times a tempo, and at every block while a governed Ledger lacks them.
+    others under our checkpoint: a few times a tempo, and at every block while a governed Ledger lacks them. What
+    outsiders had sponsored is seen to as well.
     """
     async with asyncio.TaskGroup() as group:
-        gathering: asyncio.Task[None] | None = None
+        gathering, escorting = OneAtATime(group), OneAtATime(group)
 
         async def all_of_it(sight: Sight) -> None:
-            nonlocal gathering
             await neuron.keep_published(address, sight)
             await on_block(sight)
-            if gathering is not None and not gathering.done():
-                return
             is_beat = sight.block.number % max(1, sight.members.tempo // GATHERED_IN_A_TEMPO) == 0
             if is_beat or (neuron.council is not None and not await is_vouched_for(neuron, sight)):
                 allowed = {each.hotkey for each in sight.members.validators(neuron.settings.validator_min_stake_rao)}
-                gathering = group.create_task(
-                    copies.gather(neuron.validators(), allowed=allowed, verify=verify_signature)
-                )
+                gathering.begin(partial(copies.gather, neuron.validators(), allowed=allowed, verify=verify_signature))
+            if sponsoring is not None:
+                escorting.begin(partial(sponsoring.on_block, sight.members))
 
         await neuron.watch.run(all_of_it)
 

@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from orchestra import flags, ledger_cli, ledger_import_cli, ledger_propose_cli, wallet_cli
+from orchestra import (
+    flags,
+    ledger_challenge_cli,
+    ledger_cli,
+    ledger_credit_cli,
+    ledger_import_cli,
+    ledger_propose_cli,
+    wallet_cli,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,6 +45,9 @@ app = typer.Typer(
 app.add_typer(ledger_cli.app)
 ledger_cli.app.command("import", epilog=ledger_import_cli.EPILOG)(ledger_import_cli.import_command)
 ledger_cli.app.command("propose", epilog=ledger_propose_cli.EPILOG)(ledger_propose_cli.propose_command)
+ledger_cli.app.command("challenge", epilog=ledger_challenge_cli.EPILOG)(ledger_challenge_cli.challenge_command)
+ledger_cli.app.command("credit", epilog=ledger_credit_cli.CREDIT_EPILOG)(ledger_credit_cli.credit_command)
+ledger_cli.app.command("credits", epilog=ledger_credit_cli.CREDITS_EPILOG)(ledger_credit_cli.credits_command)
 app.add_typer(wallet_cli.app)
 
 Gateway = Annotated[

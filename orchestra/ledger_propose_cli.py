@@ -50,7 +50,7 @@ def propose_command(
         if not (folder / "ledger.sqlite").exists():
             raise SettingsError(f"no node's data in {folder}: name its folder with --data, or its network and wallet")
         wanted = read_entries(entries)
-        signers = _owner(owner_wallet, wallet_path) if owner_wallet else None
+        signers = owner_of(owner_wallet, wallet_path) if owner_wallet else None
         shown, claims = asyncio.run(_hand_over(folder, wanted, network, netuid, signers))
         for line in shown:
             typer.echo(safe(line))
@@ -72,8 +72,8 @@ async def _hand_over(
 
     async with await LedgerStore.open(sqlite_url(folder / "ledger.sqlite")) as store:
         view = await store.view()
-    valid_until = await _valid_until(network, netuid) if owner else 0
-    shown, claims = prepared(view, wanted, owner, valid_until)
+    until = await valid_until(network, netuid) if owner else 0
+    shown, claims = prepared(view, wanted, owner, until)
     if claims:
         async with await DraftStore.open(sqlite_url(folder / "proposals.sqlite")) as drafts:
             await drafts.want(claims)
@@ -81,7 +81,7 @@ async def _hand_over(
 
 
 def prepared(
-    view: LedgerView, wanted: Iterable[SubnetEntry], owner: Callable[[int], Signer] | None, valid_until: int
+    view: LedgerView, wanted: Iterable[SubnetEntry], owner: Callable[[int], Signer] | None, until: int
 ) -> tuple[list[str], list[dict[str, Any]]]:
     """What is shown, and what is proposed. Raises SettingsError: an owner has to sign and none is given."""
     from orchestra.governing.wishing import claims_for, netuids_to_sign, signed_by_owner
@@ -100,13 +100,13 @@ def prepared(
                     f"{entry.id}: the owner of netuid {netuids[0]} has to sign this: pass --owner.wallet NAME"
                 )
             if netuids and owner is not None:
-                claim = signed_by_owner(claim, known, owner, valid_until=valid_until)
+                claim = signed_by_owner(claim, known, owner, valid_until=until)
             shown.append(f"{entry.id}: {claim['kind']} {claim.get('operation', '')}".rstrip())
             found.append(claim)
     return shown, found
 
 
-async def _valid_until(network: str, netuid: int) -> int:
+async def valid_until(network: str, netuid: int) -> int:
     """Half as far ahead as an owner's signature may reach."""
     from ledger.governance.rules import Rules
     from orchestra.chain import Chain
@@ -116,7 +116,7 @@ async def _valid_until(network: str, netuid: int) -> int:
     return members.block.number + Rules.for_tempo(members.tempo).consent // 2
 
 
-def _owner(name: str, path: str) -> Callable[[int], Signer]:
+def owner_of(name: str, path: str) -> Callable[[int], Signer]:
     """The coldkey of one wallet, for whatever it owns; whether it does is the validators' to check."""
     from orchestra.chain.keys import load_coldkey
 

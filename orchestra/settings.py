@@ -180,13 +180,15 @@ def read_rate(text: str) -> Decimal:
     return read_positive(text, "--tao-usd", "300")
 
 
-def read_cost(text: str) -> int:
-    """Rao from the TAO of `--challenge.max-cost`.
+def read_cost(text: str, flag: str = "--challenge.max-cost", example: str = "0.01", *, or_nothing: bool = False) -> int:
+    """Rao from the TAO that a flag was given; 0 only where `or_nothing`.
 
     Raises:
         SettingsError: not a positive number.
     """
-    return rao(str(read_positive(text, "--challenge.max-cost", "0.01")))
+    if or_nothing and text.strip("0.") == "" and "0" in text:
+        return 0
+    return rao(str(read_positive(text, flag, example)))
 
 
 def read_positive(text: str, flag: str, example: str) -> Decimal:

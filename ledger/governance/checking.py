@@ -16,7 +16,8 @@ from ledger.proposals import NewSubnet, OwnerChange, SignedProposal, consents_tr
 from ledger.statements import Certificate
 from ledger.types import Verify
 
-_SPONSORED = ("schema_update", "deprecation", "metrics_update", "owner_change")
+SPONSORED = ("schema_update", "deprecation", "metrics_update", "owner_change")
+"""What an outsider may propose."""
 
 
 class Refused(ValueError):
@@ -49,7 +50,7 @@ class Checker:
         if sent.is_sponsored:
             if sent.anchor.hotkey not in frozen.stakes:
                 raise Refused("the sponsor is no validator")
-            if sent.about not in _SPONSORED:
+            if sent.about not in SPONSORED:
                 raise Refused("an outsider challenges entries; it does not bring new ones")
         elif sent.proposal.proposer not in frozen.coldkeys:
             raise Refused("the proposer is not registered")

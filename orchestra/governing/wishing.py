@@ -106,3 +106,16 @@ def signed_by_owner(
     signatures = ["0x" + owner(n).sign(consent_payload(proposal, n)).hex() for n in netuids]
     consents = [{**each, "signature": signature} for each, signature in zip(unsigned, signatures, strict=True)]
     return {**filled, "consents": consents}
+
+
+def proposal_of(claim: Mapping[str, Any], entry: SubnetEntry | None, *, proposer: str, salt: bytes) -> Proposal:
+    """The proposal that somebody makes of a claim, with the digest of what it replaces as the entry has it now.
+
+    Raises:
+        pydantic.ValidationError, ledger.applying.CannotApply: it is no proposal, or not about this entry.
+    """
+    filled: dict[str, Any] = {**claim, "proposer": proposer, "salt": "0x" + salt.hex()}
+    if claim["kind"] == "new_subnet":
+        return _PROPOSAL.validate_python(filled)
+    proposal = _PROPOSAL.validate_python({**filled, "base": _NOTHING})
+    return proposal.model_copy(update={"base": base_of(entry, proposal)})

@@ -28,7 +28,7 @@ from orchestra.transport.nonces import (
 from orchestra.transport.outbound import OutboundClient, OutboundResponse
 from orchestra.transport.policy import AllowedCallers, AnyCaller, CallerPolicy, MetagraphPolicy, Snapshot
 from orchestra.transport.problems import PROBLEMS, Problem, Refused, refused_body
-from orchestra.transport.receive import SignedCall, SignedRequests
+from orchestra.transport.receive import BoundedRequests, SignedCall, SignedRequests
 from orchestra.transport.serve import Address, ServeError, run, serve, serving
 from orchestra.transport.shared_nonces import SharedNonceStore
 from orchestra.transport.wire import WireLimits
@@ -40,6 +40,7 @@ __all__ = [
     "AllowedCallers",
     "AnyCaller",
     "BadResponse",
+    "BoundedRequests",
     "CallerPolicy",
     "FreshNonces",
     "Limits",

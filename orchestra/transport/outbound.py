@@ -46,19 +46,21 @@ class OutboundResponse:
 class OutboundClient:
     """The plain HTTP client, used as `async with OutboundClient() as client`.
 
-    `allow_loopback` permits this machine, also over plain HTTP: for the local network. `transport` is any httpx
-    transport.
+    `allow_loopback` permits this machine, also over plain HTTP: for the local network. `allow_plain` permits plain HTTP
+    to everybody: for neurons, which serve no other. `transport` is any httpx transport.
     """
 
     def __init__(
         self,
         *,
         allow_loopback: bool = False,
+        allow_plain: bool = False,
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._transport = transport
         self._allow_loopback = allow_loopback
+        self._allow_plain = allow_plain
         self._clock = clock
 
     async def __aenter__(self) -> Self:
@@ -172,7 +174,7 @@ class OutboundClient:
                 parsed = parsed.copy_merge_params(dict(params))
         except (httpx.InvalidURL, TypeError) as error:
             raise AddressRefused(f"not a URL to call: {error}") from None
-        check_url(parsed, allow_loopback=self._allow_loopback, allow_plain=False)
+        check_url(parsed, allow_loopback=self._allow_loopback, allow_plain=self._allow_plain)
         return parsed.copy_with(fragment=None)
 
     def _redirected(self, request: httpx.Request, answer: Answer) -> httpx.Request:

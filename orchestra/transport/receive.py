@@ -50,6 +50,59 @@ class SignedCall:
             raise problems.refused_body(error.code) from None
 
 
+class BoundedRequests:
+    """Bodies of strangers: charged to their address, under a hard limit of bytes and a deadline, a few at a time.
+
+    As a FastAPI dependency it yields the body of a request that nobody signed, or raises `Refused`; `body` is the
+    default value that declares it. `clock` is monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_body: int = DEFAULT_MAX_BODY,
+        limits: Limits | None = None,
+        body_timeout_s: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.body: bytes = Depends(self)
+        self._max_body = max_body
+        self._body_timeout_s = body_timeout_s
+        limits = limits or Limits()
+        self._retry_after_s = limits.retry_after_s
+        self._rate = TokenBuckets(limits.peer_per_s, limits.peer_burst, clock=clock)
+        self._reading = InFlight(limits.peer_in_flight)
+
+    async def __call__(self, request: Request) -> bytes:
+        self.check_declared_length(request.scope)
+        peer = _peer(request.scope)
+        self.charge(peer)
+        return await self.read(peer, request.receive)
+
+    def check_declared_length(self, scope: Scope) -> None:
+        """Raises Refused: `body_too_large`, as the headers say."""
+        for name, value in scope["headers"]:
+            if name == _LENGTH and (not value.isdigit() or len(value) > 15 or int(value) > self._max_body):
+                raise Refused(problems.BODY_TOO_LARGE)
+
+    def charge(self, peer: str) -> None:
+        """Raises Refused: `peer_rate_limited`."""
+        if wait := self._rate.take(peer):
+            raise Refused(problems.PEER_RATE_LIMITED, retry_after_s=wait)
+
+    async def read(self, peer: str, receive: Receive) -> bytes:
+        """Raises Refused: `too_many_in_flight`, `body_timeout`, `body_too_large`, `body_incomplete`."""
+        if not self._reading.enter(peer):
+            raise Refused(problems.TOO_MANY_IN_FLIGHT, retry_after_s=self._retry_after_s)
+        try:
+            async with asyncio.timeout(self._body_timeout_s):
+                return await read_bounded(receive, self._max_body)
+        except TimeoutError:
+            raise Refused(problems.BODY_TIMEOUT) from None
+        finally:
+            self._reading.leave(peer)
+
+
 class SignedRequests:
     """The FastAPI dependency that turns a request into a `SignedCall` or raises `Refused`.
 
@@ -83,29 +136,26 @@ class SignedRequests:
         self._self_hotkey = self_hotkey
         self._nonces = nonces
         self._policy = policy
-        self._max_body = max_body
-        self._body_timeout_s = body_timeout_s
         self._max_age_s = max_age_s
         self._allowed_skew_s = allowed_skew_s
         self._clock_ns = clock_ns
         limits = limits or Limits()
+        self._bodies = BoundedRequests(max_body=max_body, limits=limits, body_timeout_s=body_timeout_s, clock=clock)
         self._retry_after_s = limits.retry_after_s
         self._hotkey_rate = TokenBuckets(limits.hotkey_per_s, limits.hotkey_burst, clock=clock)
-        self._peer_rate = TokenBuckets(limits.peer_per_s, limits.peer_burst, clock=clock)
         self._serving = InFlight(limits.hotkey_in_flight)
-        self._reading = InFlight(limits.peer_in_flight)
 
     async def __call__(self, request: Request) -> SignedCall:
         scope = request.scope
-        self._check_declared_length(scope)
+        self._bodies.check_declared_length(scope)
         envelope = btauth.read_envelope(scope["headers"])
         if envelope.receiver != self._self_hotkey:
             raise Refused(problems.WRONG_RECEIVER)
-        peer = peer_key(scope["client"][0] if scope.get("client") else None)
+        peer = _peer(scope)
         self._check_rates(peer, envelope.hotkey)
         self._policy.check(envelope.hotkey)
         self._check_fresh(envelope)
-        body = await self._read_body(peer, request.receive)
+        body = await self._bodies.read(peer, request.receive)
         path = btauth.wire_path(scope["raw_path"], scope["query_string"])
         self._verify(envelope, body, scope["method"], path)
         self._enter(envelope.hotkey)
@@ -120,14 +170,8 @@ class SignedRequests:
         )
         return SignedCall(envelope.hotkey, body, btauth.request_digest(payload), envelope.nonce_ns)
 
-    def _check_declared_length(self, scope: Scope) -> None:
-        for name, value in scope["headers"]:
-            if name == _LENGTH and (not value.isdigit() or len(value) > 15 or int(value) > self._max_body):
-                raise Refused(problems.BODY_TOO_LARGE)
-
     def _check_rates(self, peer: str, hotkey: str) -> None:
-        if wait := self._peer_rate.take(peer):
-            raise Refused(problems.PEER_RATE_LIMITED, retry_after_s=wait)
+        self._bodies.charge(peer)
         if wait := self._hotkey_rate.wait(hotkey):
             raise Refused(problems.HOTKEY_RATE_LIMITED, retry_after_s=wait)
         if self._serving.full(hotkey):
@@ -135,17 +179,6 @@ class SignedRequests:
 
     def _check_fresh(self, envelope: btauth.Envelope) -> None:
         btauth.check_fresh(envelope, self._clock_ns(), max_age_s=self._max_age_s, allowed_skew_s=self._allowed_skew_s)
-
-    async def _read_body(self, peer: str, receive: Receive) -> bytes:
-        if not self._reading.enter(peer):
-            raise Refused(problems.TOO_MANY_IN_FLIGHT, retry_after_s=self._retry_after_s)
-        try:
-            async with asyncio.timeout(self._body_timeout_s):
-                return await read_bounded(receive, self._max_body)
-        except TimeoutError:
-            raise Refused(problems.BODY_TIMEOUT) from None
-        finally:
-            self._reading.leave(peer)
 
     def _verify(self, envelope: btauth.Envelope, body: bytes, method: str, path: str) -> None:
         btauth.verify_request(
@@ -182,6 +215,10 @@ class SignedRequests:
             raise Refused(problems.NONCE_STORE_FAILED, retry_after_s=self._retry_after_s) from error
         if not fresh:
             raise Refused(problems.REPLAYED_REQUEST)
+
+
+def _peer(scope: Scope) -> str:
+    return peer_key(scope["client"][0] if scope.get("client") else None)
 
 
 async def read_bounded(receive: Receive, max_bytes: int) -> bytes:

@@ -14,6 +14,7 @@ from ledger.canonical import canonical, sha256
 from ledger.entry import Operation
 from ledger.types import Signer
 from orchestra.execution.run import CallFailed, SubnetCaller
+from orchestra.governing.sponsoring import Sponsor
 from orchestra.ledger_copies import LedgerCopies, NothingToVouchFor
 from orchestra.ledger_node import LedgerNode
 from orchestra.mining.api import read, wire
@@ -28,6 +29,7 @@ from orchestra.protocol import (
     ReplayVerdict,
 )
 from orchestra.transport import Problem, Refused, SignedCall, SignedRequests, install_problems
+from orchestra.validation.sponsor_api import add_challenges
 
 REPLAY_TIMEOUT_S = 8.0
 REPLAY_BUDGET_RAO = 5_000_000
@@ -47,7 +49,9 @@ MOST_RAO_AN_HOUR = 50_000_000
 
 @dataclass(frozen=True, slots=True)
 class ValidatorServices:
-    """What the routes need. `govern` takes what members say about the Ledger; None where one hotkey commits to it."""
+    """What the routes need. `govern` takes what members say about the Ledger, `sponsor` what outsiders do; both None
+    where one hotkey commits to it.
+    """
 
     signer: Signer
     ledger: LedgerNode
@@ -57,6 +61,7 @@ class ValidatorServices:
     opened_seeds: Callable[[], Awaitable[list[dict[str, Any]]]]
     tao_usd: Decimal
     govern: Callable[[GovernanceBody, str], Awaitable[str]] | None = None
+    sponsor: Sponsor | None = None
 
 
 def create_app(
@@ -74,6 +79,7 @@ def create_app(
     install_problems(app)
     budget = Budgets(MOST_RAO_AN_HOUR)
     copying = Places(MOST_COPIES_AT_ONCE)
+    add_challenges(app, services.sponsor)
 
     @app.post("/v1/ledger/changes")
     async def changes(call: Annotated[SignedCall, Depends(members)]) -> Response:

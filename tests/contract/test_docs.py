@@ -31,6 +31,7 @@ from orchestra.mining.service import Miner
 from orchestra.protocol import MAX_OBJECTIVE_CHARS
 from orchestra.transport import AnyCaller, Problem, SignedRequests
 from orchestra.validation import api as validation_api
+from orchestra.validation import sponsor_api
 from tests.fakes.backend import ScriptedBackend
 from tests.fakes.nonces import MemoryNonces
 
@@ -95,9 +96,14 @@ def test_every_route_is_on_the_page_and_no_other() -> None:
 
 def problems() -> dict[tuple[str, str], Problem]:
     """Every refusal by its code and by who gives it."""
-    theirs = {"miner": mining_api, "validator": validation_api, "gateway": gateway_api}
+    theirs = [
+        ("miner", mining_api),
+        ("validator", validation_api),
+        ("validator", sponsor_api),
+        ("gateway", gateway_api),
+    ]
     found = {("all", code): problem for code, problem in transport.PROBLEMS.items()}
-    for name, module in theirs.items():
+    for name, module in theirs:
         found |= {(name, each.code): each for each in vars(module).values() if isinstance(each, Problem)}
     return found
 

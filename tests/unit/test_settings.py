@@ -13,7 +13,7 @@ from orchestra import settings
 from orchestra.chain import UnknownNetwork
 from orchestra.chain.networks import LOCAL_PORT, resolve
 from orchestra.flags import EVERY_ADDRESS
-from orchestra.settings import NeuronSettings, SettingsError, neuron_settings, read_rate, read_secrets
+from orchestra.settings import NeuronSettings, SettingsError, neuron_settings, read_cost, read_rate, read_secrets
 
 KEY = {"ORCHESTRA_KEY_SN22": {"key": "k-1", "origin": "https://api.desearch.example"}}
 
@@ -256,3 +256,12 @@ def test_a_key_that_cannot_be_used_is_named_and_not_shown(bound: dict[str, str],
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="check --keys"):
         read_secrets(tmp_path / "none.json", {})
+
+
+def test_looking_at_subnets_may_cost_nothing_and_a_challenge_may_not() -> None:
+    assert read_cost("0", "--upkeep.max-cost", or_nothing=True) == 0
+    assert read_cost("0.0001", "--upkeep.max-cost", or_nothing=True) == 100_000
+    with pytest.raises(SettingsError, match=r"--upkeep\.max-cost"):
+        read_cost("-1", "--upkeep.max-cost", or_nothing=True)
+    with pytest.raises(SettingsError, match=r"--challenge\.max-cost"):
+        read_cost("0")

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from neurons.turns import InTurn
+from neurons.turns import InTurn, OneAtATime
 
 
 class Slow:
@@ -71,3 +71,20 @@ async def test_who_is_cancelled_or_fails_leaves_the_turn_to_the_next(number: int
     done = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(each, asyncio.CancelledError) for each in done[:number])
     assert all(isinstance(each, str) for each in done[number:])
+
+
+async def test_work_beside_the_blocks_is_not_begun_again_while_it_runs() -> None:
+    slow, answers = Slow(), list[str]()
+
+    async def work() -> None:
+        answers.append(await slow())
+
+    async with asyncio.TaskGroup() as group:
+        beside = OneAtATime(group)
+        for _ in range(3):
+            beside.begin(work)
+            await _settle()
+        slow.go.set()
+        await _settle()
+        beside.begin(work)
+    assert answers == ["answer 1", "answer 2"]
