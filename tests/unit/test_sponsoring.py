@@ -223,7 +223,7 @@ async def test_a_stop_between_the_bond_and_the_log_loses_nothing(world: World) -
         await node.block()
         await paid(node)
         whole = node.sponsor.slot.log
-        node.sponsor.slot.log = Stopping(whole._engine, ())
+        node.sponsor.slot.log = Stopping(whole._engine)
         with pytest.raises(Stopped):
             await node.sponsor.take(sent)
         assert await node.account() == (0, BOND, 0)
