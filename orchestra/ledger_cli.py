@@ -28,7 +28,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
-    help="What the network knows about subnets: list, show, search, and write a seed.",
+    help="What the network knows about subnets: look it up, check a copy, propose a change, serve it.",
     epilog='Start here: `orchestra ledger search "detect deepfakes in a video"`',
 )
 
