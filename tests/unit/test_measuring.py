@@ -9,11 +9,11 @@ from typing import Any, get_args
 import pytest
 
 from ledger.entry import Metrics, Operation, Price
+from ledger.governance.effects import Probe
 from ledger.governance.judging import Observation, deviation, verdict_on
 from ledger.governance.rules import Rules
 from ledger.probe import Reply
 from ledger.proposals import Anchor, MetricsUpdate, SignedProposal
-from ledger.governance.effects import Probe
 from ledger.view import LedgerView, OperationRef
 from orchestra.execution.run import Attempt
 from orchestra.governing.judge import DEAD, LiveJudge
@@ -78,14 +78,14 @@ def test_it_takes_thirty_calls_and_says_how_many_there_were() -> None:
 
 @pytest.mark.parametrize(
     ("latency", "is_claimed"),
-    [(400, False), (250, False), (240, True), (1600, False), (1700, False), (230, True), (60, True)],
+    [(400, False), (230, False), (220, True), (60, True), (1600, False), (1700, True)],
 )
 def test_a_latency_must_be_off_by_more_than_three_tolerances(latency: int, is_claimed: bool) -> None:
     assert (metrics(calls("alpha", latency, 40), KNOWN) is not None) is is_claimed
 
 
 @pytest.mark.parametrize(("known", "is_claimed"), [(110, False), (100, False), (90, True)])
-def test_it_may_also_have_become_slower(known: int, is_claimed: bool) -> None:
+def test_what_became_slower_did_so_by_what_it_takes_now(known: int, is_claimed: bool) -> None:
     before = Metrics(latency_ms=known, latency_p95_ms=400, reliability_permille=1000)
     assert (metrics(calls("alpha", 400, 40), before) is not None) is is_claimed
 
@@ -197,11 +197,11 @@ def judge(made: Operation, provider: Calls) -> LiveJudge:
 
 async def test_honest_validators_elsewhere_confirm_it() -> None:
     near = Calls(0, 640)
-    found = claims([each for _ in range(64) for each in calls("alpha", near.latency_ms())], view())
-    assert found == [], "four tolerances away is where it starts for one that became slower"
+    worked = [each for _ in range(64) for each in calls("alpha", near.latency_ms())]
+    assert claims(worked, view()) == [], "the Ledger is not off by enough"
     fast = Metrics(latency_ms=50, latency_p95_ms=80, reliability_permille=1000)
-    (found_slow,) = claims([each for _ in range(64) for each in calls("alpha", near.latency_ms())], view(fast))
-    proposal = MetricsUpdate(proposer=ME, salt=HASH, base=HASH, **found_slow.claim)
+    (found,) = claims(worked, view(fast))
+    proposal = MetricsUpdate(proposer=ME, salt=HASH, base=HASH, **found.claim)
     sent = SignedProposal(
         proposal=proposal, signature="0x" + "00" * 64, anchor=Anchor(hotkey=ME, size=1, root=HASH, index=0)
     )

@@ -251,9 +251,9 @@ async def test_a_dead_subnet_is_proposed_after_a_while(world: World) -> None:
 
 async def test_what_is_slower_than_the_ledger_says_is_proposed_once_and_last_in_line(world: World) -> None:
     async with world.open() as node:
-        drift(world)
         world.noticed.take(calls("alpha", 400, 40))
         world.noticed.take(calls("beta", 400, 40))
+        drift(world)
         await node.block(5)
         proposals = [each.proposal for each in await node.store.all()]
         assert {(type(each), each.entry) for each in proposals} == {(SchemaUpdate, "alpha"), (MetricsUpdate, "beta")}
