@@ -257,6 +257,7 @@ async def test_what_is_slower_than_the_ledger_says_is_proposed_once_and_last_in_
         await node.block(5)
         proposals = [each.proposal for each in await node.store.all()]
         assert {(type(each), each.entry) for each in proposals} == {(SchemaUpdate, "alpha"), (MetricsUpdate, "beta")}
+        assert world.noticed.measured.claims(node.ledger.view) == [], "what led to a proposal is not counted again"
         world.noticed.take(calls("beta", 4000, 64))
         await node.block(3)
         assert len(await node.store.all()) == 2, "one at a time for one operation"
