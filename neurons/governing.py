@@ -27,7 +27,7 @@ from orchestra.execution import LoopClock
 from orchestra.governing.council import Council
 from orchestra.governing.credits import CREDITS, CreditStore
 from orchestra.governing.drafts import DraftStore
-from orchestra.governing.judge import LiveJudge
+from orchestra.governing.judge import PROBE_TIMEOUT_S, LiveJudge
 from orchestra.governing.noticing import DEAD, Noticed, Sample, fits
 from orchestra.governing.proposing import Proposer
 from orchestra.governing.sponsoring import OwnSeat, Sponsor
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PROBE_TIMEOUT_S = 10.0
 MOST_RAO_AN_HOUR = 50_000_000
 UPKEEP_EVERY_S = 600.0
 UNPRICED_RAO = 100_000

@@ -92,7 +92,7 @@ def prepared(
     for entry in wanted:
         known = view.entry(entry.id)
         claims, left = claims_for(known, entry)
-        shown += [f"{entry.id}: {part} differs, and no proposal changes that" for part in left]
+        shown += [f"{entry.id}: {part} differs, and {_why_left(part)}" for part in left]
         for claim in claims:
             netuids = netuids_to_sign(known, claim)
             if netuids and owner is None:
@@ -104,6 +104,11 @@ def prepared(
             shown.append(f"{entry.id}: {claim['kind']} {claim.get('operation', '')}".rstrip())
             found.append(claim)
     return shown, found
+
+
+def _why_left(part: str) -> str:
+    is_measured = part.endswith("/metrics")
+    return "metrics are measured, not proposed by hand" if is_measured else "no proposal changes that"
 
 
 async def valid_until(network: str, netuid: int) -> int:

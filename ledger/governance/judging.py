@@ -19,6 +19,8 @@ volatile answer). For a deprecation: the call failed, it succeeded, we could not
 LATENCY_TOLERANCE_MS = 50
 LATENCY_TOLERANCE_PERCENT = 25
 RELIABILITY_TOLERANCE_PERMILLE = 50
+DENIED_ABOVE = 2.0
+"""Tolerances. From one up to here is an abstention."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +62,19 @@ def _on_deprecation(usable: Sequence[Observation], rules: Rules) -> Answer | Non
     return "confirm" if succeeded * 100 < rules.alive_percent * len(usable) else "deny"
 
 
-def _on_metrics(claimed: Metrics, measured: Metrics) -> Answer:
+def deviation(claimed: Metrics, measured: Metrics) -> float:
+    """By how many tolerances a claim is off what was measured, in the worst of its figures."""
     latencies = ((claimed.latency_ms, measured.latency_ms), (claimed.latency_p95_ms, measured.latency_p95_ms))
     shares = [
         abs(ours - theirs) / max(LATENCY_TOLERANCE_MS, ours * LATENCY_TOLERANCE_PERCENT / 100)
         for theirs, ours in latencies
     ]
     reliability = abs(claimed.reliability_permille - measured.reliability_permille)
-    worst = max(*shares, reliability / RELIABILITY_TOLERANCE_PERMILLE)
+    return max(*shares, reliability / RELIABILITY_TOLERANCE_PERMILLE)
+
+
+def _on_metrics(claimed: Metrics, measured: Metrics) -> Answer:
+    worst = deviation(claimed, measured)
     if worst <= 1:
         return "confirm"
-    return "deny" if worst > 2 else "abstain"
+    return "deny" if worst > DENIED_ABOVE else "abstain"

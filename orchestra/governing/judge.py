@@ -41,6 +41,9 @@ from ledger.view import OperationRef
 from orchestra.governing.shapes import filled, keeps_promise, told
 from orchestra.subnets.mapping import MAX_BODY_BYTES, map_wire
 
+PROBE_TIMEOUT_S = 10.0
+"""How long a call that judges waits for its answer."""
+
 SAMPLE = 10
 SAMPLE_PAUSE_S = 1.0
 MOST_OPERATIONS = 3

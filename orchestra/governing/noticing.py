@@ -25,6 +25,7 @@ from ledger.schemas import compile_schema
 from ledger.types import JSON, Hash
 from ledger.view import LedgerView, OperationRef
 from orchestra.execution.run import Attempt
+from orchestra.governing.measuring import Measured
 from orchestra.governing.shapes import filled, keeps_promise
 from orchestra.subnets.mapping import MAX_BODY_BYTES, MappingFailed, map_wire
 
@@ -99,8 +100,9 @@ class _Strange:
 
 
 class Noticed:
-    """What was seen lately. `take` feeds it, `drifts` and `dead` say what is worth a proposal. `secret` goes into the
-    hashes that are shown as evidence, so that nobody finds a short answer by trying.
+    """What was seen lately. `take` feeds it, `drifts` and `dead` say what is worth a proposal; how fast and
+    how reliable its calls were is for `measured` to say. `secret` goes into the hashes that are shown as evidence, so
+    that nobody finds a short answer by trying.
     """
 
     def __init__(self, secret: bytes | None = None) -> None:
@@ -108,9 +110,11 @@ class Noticed:
         self._strange: OrderedDict[tuple[str, str], _Strange] = OrderedDict()
         self._endpoints: OrderedDict[str, _Endpoint] = OrderedDict()
         self._answered = 0
+        self.measured = Measured()
 
-    def take(self, attempts: Iterable[Attempt]) -> None:
+    def take(self, attempts: Sequence[Attempt]) -> None:
         """Calls of a run, successful or not."""
+        self.measured.take(attempts)
         for attempt in attempts:
             if attempt.entry == "local":
                 continue
@@ -156,6 +160,7 @@ class Noticed:
         """Drop what led to a claim that came to nothing; `operation` empty: that the entry is dead."""
         if operation:
             self._strange.pop((entry, operation), None)
+            self.measured.forget(entry, operation)
         else:
             self._endpoints.pop(entry, None)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from orchestra.anchoring import ChainSlot
 from orchestra.chain.types import Metagraph
 from orchestra.governing.drafts import OPEN, Draft, DraftStore, State
 from orchestra.governing.escort import Escort, Hears
+from orchestra.governing.measuring import Measurement
 from orchestra.governing.noticing import Noticed
 from orchestra.governing.wishing import proposal_of
 from orchestra.ledger_node import LedgerNode
@@ -59,7 +60,8 @@ class Proposer:
         drifts = await self.noticed.drifts(view, but=busy)
         dead = self.noticed.dead(view, block=block, patience=self.rules.tempo // 2)
         wishes = await self.store.wishes()
-        if not (drifts or dead or wishes):
+        claims = self.noticed.measured.claims(view)
+        if not (drifts or dead or wishes or claims):
             return
         busy |= await self._found_false(block)
         room = self.rules.proposals_per_coldkey - len(open_)
@@ -73,6 +75,17 @@ class Proposer:
         for entry, evidence in dead.items():
             if (entry, "") not in busy and room > 0:
                 room -= await self._propose({"kind": "deprecation", "entry": entry, "evidence": evidence}, block)
+        await self._measure(claims, busy, room, block)
+
+    async def _measure(
+        self, claims: Iterable[Measurement], busy: Collection[tuple[str, str]], room: int, block: int
+    ) -> None:
+        """Propose what was measured, last in line: never of what another proposal is about, this block's included."""
+        open_ = {(each.proposal.entry, each.operation) for each in await self.store.all(*OPEN)}
+        for each in claims:
+            own, whole = (each.entry, each.operation), (each.entry, "")
+            if room > 0 and own not in busy and not {own, whole} & open_:
+                room -= await self._propose(each.claim, block)
 
     async def _found_false(self, block: int) -> set[tuple[str, str]]:
         """What we said wrongly, and not long ago."""
@@ -94,6 +107,7 @@ class Proposer:
             if wish is not None:
                 await self.store.forget(wish)
             return False
+        self.noticed.measured.forget(draft.proposal.entry, draft.operation)
         logger.info("proposing a %s of %s %s", proposal.kind, proposal.entry, draft.digest)
         return True
 

@@ -23,7 +23,7 @@ _NOTHING = "0x" + "00" * 32
 
 def claims_for(known: SubnetEntry | None, wanted: SubnetEntry) -> tuple[list[dict[str, Any]], list[str]]:
     """What to propose (fields of `ledger.proposals`, without proposer, base and salt), and the parts that differ and
-    that no proposal changes.
+    that nobody proposes so: metrics are measured (`orchestra.governing.measuring`), the rest no proposal changes.
     """
     if known is None:
         return [{"kind": "new_subnet", "entry": wanted.id, "body": _unmeasured(wanted)}], []

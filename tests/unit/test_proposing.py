@@ -16,7 +16,7 @@ from ledger.changes import Bond
 from ledger.database import sqlite_url
 from ledger.entry import SubnetEntry
 from ledger.governance.rules import Rules
-from ledger.proposals import Deprecation, NewSubnet, SchemaUpdate, SignedProposal
+from ledger.proposals import Deprecation, MetricsUpdate, NewSubnet, SchemaUpdate, SignedProposal
 from orchestra.anchoring import ChainSlot, OwnLog
 from orchestra.chain import dev_signer, verify_signature
 from orchestra.governing.drafts import KEPT, OPEN, Draft, DraftStore
@@ -24,6 +24,7 @@ from orchestra.governing.noticing import Noticed
 from orchestra.governing.proposing import Proposer
 from orchestra.ledger_node import LedgerNode
 from tests.builders import entry, operation
+from tests.fakes.attempts import calls
 from tests.fakes.council import NETUID, BlockChain, FakePeer
 
 ME, ALICE, BOB = (dev_signer(f"//{name}") for name in ("me", "alice", "bob"))
@@ -246,6 +247,42 @@ async def test_a_dead_subnet_is_proposed_after_a_while(world: World) -> None:
         assert await node.states() == []
         await node.block(5)
         assert [type(each.proposal) for each in await node.store.all()] == [Deprecation]
+
+
+async def test_what_is_slower_than_the_ledger_says_is_proposed_once_and_last_in_line(world: World) -> None:
+    async with world.open() as node:
+        world.noticed.take(calls("alpha", 400, 40))
+        world.noticed.take(calls("beta", 400, 40))
+        drift(world)
+        await node.block(5)
+        proposals = [each.proposal for each in await node.store.all()]
+        assert {(type(each), each.entry) for each in proposals} == {(SchemaUpdate, "alpha"), (MetricsUpdate, "beta")}
+        assert world.noticed.measured.claims(node.ledger.view) == [], "what led to a proposal is not counted again"
+        world.noticed.take(calls("beta", 4000, 64))
+        await node.block(3)
+        assert len(await node.store.all()) == 2, "one at a time for one operation"
+        for draft in await node.store.all():
+            await node.settle(draft, "superseded")
+        await node.block(2)
+        assert len(await node.store.all()) == 2, "it takes new calls to say it again"
+        world.noticed.take(calls("alpha", 400, 40))
+        await node.block()
+        (metrics,) = [each.proposal for each in await node.store.all("fixed")]
+        assert isinstance(metrics, MetricsUpdate)
+        assert (metrics.entry, metrics.metrics.latency_ms, metrics.sample) == ("alpha", 400, 40)
+
+
+async def test_what_is_measured_waits_for_room(world: World) -> None:
+    async with world.open() as node:
+        names = [f"e{number}" for number in range(RULES.proposals_per_coldkey)]
+        await node.store.want([new(entry(name, netuid=10 + number)) for number, name in enumerate(names)])
+        world.noticed.take(calls("beta", 400, 40))
+        await node.block(3)
+        assert {type(each.proposal) for each in await node.store.all()} == {NewSubnet}
+        for draft in await node.store.all():
+            await node.settle(draft, "accepted")
+        await node.block(2)
+        assert [type(each.proposal) for each in await node.store.all(*OPEN)] == [MetricsUpdate]
 
 
 async def test_who_refuses_is_asked_again_and_who_is_away_is_left_alone_for_a_while(world: World) -> None:
