@@ -116,6 +116,11 @@ REFUSED: dict[str, Case] = {
         lambda s: ["--challenge.max-cost", "much"],
         r"write for example --challenge\.max-cost 0\.01",
     ),
+    "looks of a price that is none": Case(
+        "miner",
+        lambda s: ["--upkeep.max-cost", "-1"],
+        r"write for example --upkeep\.max-cost 0\.0001",
+    ),
     "keys that others can read": Case(
         "miner",
         lambda s: ["--keys", write(s.home / "open.json", "{}", 0o644)],
@@ -331,7 +336,7 @@ async def test_a_miner_does_as_it_is_told(stand: NeuronStand, how: str) -> None:
     chosen = settings(stand, port)
     arguments = on_the_command_line(chosen) if how == "flags" else []
     environment = {} if how == "flags" else chosen
-    extra = ("--challenges.at-once", "1", "--logging.debug")
+    extra = ("--challenges.at-once", "1", "--upkeep.max-cost", "0", "--logging.debug")
     async with stand.neuron("miner", *arguments, *extra, env=environment) as miner:
         assert (miner.ready["hotkey"], miner.ready["url"]) == (stand.hotkey("joined"), f"http://{IP}:{port}")
         await until_published(stand, f"127.0.0.77:{port}")
