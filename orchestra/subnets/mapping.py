@@ -7,7 +7,7 @@ its input at every step ends in `MappingFailed`, not in a full memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, cast
 
@@ -105,18 +105,18 @@ class _Budgeted(TreeInterpreter):
     def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:
         result: Any = super().visit(node, *args, **kwargs)
         self._spend(_own_work(cast(object, result)))
-        return cast(Any, result)
+        return result
 
     def visit_comparator(self, node: Any, value: Any) -> Any:
         sides: list[Any] = [self.visit(child, value) for child in node["children"]]
         self.charge(sides)
-        return super().visit_comparator({**node, "children": list(map(_literal, sides))}, value)
+        return super().visit_comparator(cast(Any, {**node, "children": list(map(_literal, sides))}), value)
 
     def visit_flatten(self, node: Any, value: Any) -> Any:
         base: Any = self.visit(node["children"][0], value)
         if isinstance(base, list):
             self._spend(sum(map(_own_work, cast("list[object]", base))))
-        return super().visit_flatten({**node, "children": [_literal(base)]}, value)
+        return super().visit_flatten(cast(Any, {**node, "children": [_literal(base)]}), value)
 
     def charge(self, value: Any) -> None:
         """Pay for a value as it would be written out, shared parts as often as they stand there."""
@@ -138,9 +138,9 @@ class _Charged(Functions):
     def __init__(self, charge: Callable[[Any], None]) -> None:
         self._charge = charge
 
-    def call_function(self, function_name: str, resolved_args: list[Any]) -> Any:
+    def call_function(self, function_name: str, resolved_args: Iterable[Any]) -> Any:
         self._charge(resolved_args)
-        return cast(Any, super().call_function(function_name, resolved_args))
+        return super().call_function(function_name, resolved_args)
 
 
 def _own_work(value: object) -> int:
