@@ -218,6 +218,8 @@ def _elements(value: list[JSON], path: Path) -> Iterator[_Leaf]:
     if records and EACH not in path:
         merged: dict[str, JSON] = {}
         for record in records[:64]:
+            if len(merged) > MAX_PATHS:
+                break
             merged |= {name: item for name, item in record.items() if item is not None}
         yield from _leaves(merged, (*path, EACH))
     if value and EACH not in path:

@@ -137,6 +137,9 @@ class _Builder:
         top.key = text
 
     def _place(self, value: JSON, size: int) -> None:
+        self._values += 1
+        if self._values > self._max_values:
+            _refuse("too_many_values", f"more than {self._max_values} values")
         if not self._open:
             self._roots.append(value)
             return

@@ -7,22 +7,24 @@ its input at every step ends in `MappingFailed`, not in a full memory.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, cast
 
 import jmespath
 from jmespath.exceptions import JMESPathError
-from jmespath.visitor import TreeInterpreter
+from jmespath.functions import Functions
+from jmespath.visitor import Options, TreeInterpreter
 
 from ledger.canonical import StrictJSONError, is_exact, parse_strict
 from ledger.entry import Operation
+from ledger.schema_measure import children
 from ledger.types import JSON
 
 MAX_BODY_BYTES = 4 << 20
-MAX_WORK = 64 << 20
+MAX_WORK = 32 << 20
 MAX_NODES = 1 << 20
-_ELEMENT_WORK = 16
+_STEP_WORK = 16
 
 
 class MappingFailed(ValueError):
@@ -90,23 +92,66 @@ def _text(body: bytes) -> str:
 
 
 class _Budgeted(TreeInterpreter):
-    """Counts what every step of an evaluation produced and stops at `MAX_WORK`."""
+    """Counts every step of an evaluation, and what functions and comparisons look at, and stops at `MAX_WORK`.
+
+    What a step builds is counted once it stands; what would be walked or built at one go (an argument written out, a
+    flattened list) is counted before.
+    """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(Options(custom_functions=_Charged(self.charge)))
         self._left = MAX_WORK
 
     def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:
         result: Any = super().visit(node, *args, **kwargs)
-        if isinstance(result, list | dict):
-            self._left -= _ELEMENT_WORK * (1 + len(cast("list[Any]", result)))
-        elif isinstance(result, str):
-            self._left -= len(result)
-        else:
-            self._left -= 1
+        self._spend(_own_work(cast(object, result)))
+        return result
+
+    def visit_comparator(self, node: Any, value: Any) -> Any:
+        sides: list[Any] = [self.visit(child, value) for child in node["children"]]
+        self.charge(sides)
+        return super().visit_comparator(cast(Any, {**node, "children": list(map(_literal, sides))}), value)
+
+    def visit_flatten(self, node: Any, value: Any) -> Any:
+        base: Any = self.visit(node["children"][0], value)
+        if isinstance(base, list):
+            self._spend(sum(map(_own_work, cast("list[object]", base))))
+        return super().visit_flatten(cast(Any, {**node, "children": [_literal(base)]}), value)
+
+    def charge(self, value: Any) -> None:
+        """Pay for a value as it would be written out, shared parts as often as they stand there."""
+        pending: list[object] = [value]
+        while pending:
+            found = pending.pop()
+            self._spend(_own_work(found))
+            pending.extend(children(found))
+
+    def _spend(self, work: int) -> None:
+        self._left -= work
         if self._left < 0:
             raise MappingFailed("unmappable", "the mapping produces more than it may")
-        return cast(Any, result)
+
+
+class _Charged(Functions):
+    """JMESPath's functions, each paying for its arguments before it looks at them."""
+
+    def __init__(self, charge: Callable[[Any], None]) -> None:
+        self._charge = charge
+
+    def call_function(self, function_name: str, resolved_args: Iterable[Any]) -> Any:
+        self._charge(resolved_args)
+        return super().call_function(function_name, resolved_args)
+
+
+def _own_work(value: object) -> int:
+    """A step and, of a value, what stands in it directly."""
+    if isinstance(value, list | dict):
+        return _STEP_WORK * (1 + len(cast("list[object]", value)))
+    return _STEP_WORK + (len(value) if isinstance(value, str) else 0)
+
+
+def _literal(value: Any) -> dict[str, Any]:
+    return {"type": "literal", "value": value, "children": []}
 
 
 @lru_cache(maxsize=1024)

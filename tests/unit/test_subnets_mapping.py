@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from time import process_time
 from typing import Any
 
 import pytest
@@ -42,6 +43,10 @@ def test_text_is_the_body_and_must_be_utf8() -> None:
     assert raised.value.code == "malformed"
 
 
+TWICE = " | [@,@]" * 40
+ALL_500 = ",".join("@" * 500)
+
+
 @pytest.mark.parametrize(
     ("expression", "value"),
     [
@@ -54,12 +59,22 @@ def test_text_is_the_body_and_must_be_utf8() -> None:
         ("[to_number(@)]", "1e999"),
         ("[@,@,@,@,@,@,@,@]" + " | [@,@,@,@,@,@,@,@]" * 40, "x" * 100),
         ("join('', [@,@,@,@])" + " | join('', [@,@,@,@])" * 20, "x" * 1_000),
+        (f"[@,@]{TWICE} | to_string(@) | length(@)", "x"),
+        (f"{{a: [@,@]{TWICE}, b: [@,@]{TWICE}}} | a == b", "x"),
+        (f"[@,@]{TWICE} | abs(@)", "x"),
+        (f"[{ALL_500}][] | [{ALL_500}][] | length(@)", ["x"] * 1_000),
+        (f"[{ALL_500}] | [*].contains(@, `1`)", ["x"] * 10_000),
+        (f"[{ALL_500}][] | [*].[!a, !a, !a, !a, !a, !a, !a] | length(@)", ["x"] * 1_000),
+        ("(" * 1_000 + "a" + ")" * 1_000, {}),
     ],
 )
 def test_an_expression_that_is_wrong_or_never_ends_is_refused(expression: str, value: Any) -> None:
+    """Half a second of the processor for the worst here; work that doubles would not end."""
+    began = process_time()
     with pytest.raises(MappingFailed) as raised:
         select(expression, value)
     assert raised.value.code == "unmappable"
+    assert process_time() - began < 5.0
 
 
 def test_a_violation_names_the_place_and_not_the_value() -> None:
