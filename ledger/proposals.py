@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias, cast
 
 from pydantic import Field, model_validator
 
@@ -174,10 +174,38 @@ def proposal_payload(proposal: Proposal) -> bytes:
     Raises:
         ValueError: larger than a proposal may be, or not canonical JSON.
     """
+    _require_small(proposal)
     payload = canonical({"domain": "orchestra-proposal/1", "proposal": proposal.model_dump(mode="json")})
     if len(payload) > MAX_PROPOSAL_BYTES:
         raise ValueError(f"a proposal of {len(payload)} bytes, at most {MAX_PROPOSAL_BYTES}")
     return payload
+
+
+def _require_small(proposal: Proposal) -> None:
+    """Refuse schemas that cannot fit before they are written out, which costs far more than counting them.
+
+    Raises:
+        ValueError: more than a proposal may be.
+    """
+    operations = proposal.body.operations if isinstance(proposal, NewSubnet) else (proposal,)
+    pending: list[Any] = [
+        getattr(each, name, None) for each in operations for name in ("input_schema", "output_schema")
+    ]
+    left = MAX_PROPOSAL_BYTES
+    while pending and left >= 0:
+        value = pending.pop()
+        if isinstance(value, dict):
+            named = cast("dict[str, Any]", value)
+            left -= sum(map(len, named)) + len(named)
+            pending.extend(named.values() if left >= 0 else ())
+        elif isinstance(value, list):
+            listed = cast("list[Any]", value)
+            left -= len(listed)
+            pending.extend(listed if left >= 0 else ())
+        elif isinstance(value, str):
+            left -= len(value)
+    if left < 0:
+        raise ValueError(f"the schemas are more than a proposal may take, {MAX_PROPOSAL_BYTES} bytes at most")
 
 
 def proposal_leaf(digest: str) -> Hash:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -289,3 +290,16 @@ def test_a_changed_copy_has_a_digest_of_its_own() -> None:
     sent = send_off(SCHEMA, MINER)
     before = sent.digest
     assert sent.model_copy(update={"proposal": DEAD}).digest != before == sent.digest
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [{"x": [[]] * 400_000}, {f"k{number}": 1 for number in range(100_000)}, {"description": "a" * 1_000_000}],
+    ids=["lists", "keys", "text"],
+)
+def test_a_schema_that_cannot_fit_is_refused_before_it_is_written_out(schema: dict[str, Any]) -> None:
+    large = SCHEMA.model_copy(update={"output_schema": schema})
+    began = time.process_time()
+    with pytest.raises(ValueError, match="at most"):
+        proposal_payload(large)
+    assert time.process_time() - began < 1.0
