@@ -72,7 +72,6 @@ def test_a_field_is_looked_for_where_it_was_read_before() -> None:
     assert remap(READING, "{reading: {value: level}}", answer) == "{reading: {value: level}}"
 
 
-
 def test_records_are_merged_only_until_there_are_names_enough() -> None:
     few: dict[str, str] = {f"k{number}": "v" for number in range(MAX_PATHS // 2)}
     assert remap(SEARCH, "", [few, {"_url": "u"}]) == "{results: [*].{url: _url}}"
