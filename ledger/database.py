@@ -7,6 +7,8 @@ database also upgrades it (`ledger.upgrade`).
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -53,6 +55,8 @@ Marker = Callable[[bool], None]
 commit: how a test knows where a kill landed. One connection makes one transaction.
 """
 _WRITES = "writes"
+_WAL_TRIES = 200
+_WAL_PAUSE_S = 0.01
 
 
 async def open_engine(
@@ -148,11 +152,29 @@ def _mark_writes(engine: Engine, marker: Marker) -> None:
     event.listen(engine, "checkin", given_back)
 
 
+def _write_ahead(cursor: Any) -> None:
+    """Switch to WAL, which a file remembers. While others open a new file at the same moment SQLite refuses this at
+    once, whatever patience it was told.
+    """
+    for _ in range(_WAL_TRIES):
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            time.sleep(_WAL_PAUSE_S)
+        else:
+            return
+    cursor.execute("PRAGMA journal_mode=WAL")
+
+
 def _tune_sqlite(engine: Engine, synchronous: str) -> None:
     def connected(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "busy_timeout=10000", "foreign_keys=ON"):
+        cursor.execute("PRAGMA busy_timeout=10000")
+        _write_ahead(cursor)
+        for pragma in (f"synchronous={synchronous}", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
