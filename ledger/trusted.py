@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 from ledger.canonical import StrictJSONError, digest, parse_strict
 from ledger.checkpoint import Checkpoint, CheckpointRefused, Trust, holds, hotkey_id, parse_checkpoint
+from ledger.envelope import Envelope, read_envelope
 from ledger.log import MerkleLog
 from ledger.signed_note import NoteRefused, NoteSignature
 from ledger.types import JSON, Hash, Verify
 
 _MAX_STAKES_BYTES = 1 << 20
 _RAO = re.compile(r"0|[1-9][0-9]{0,20}")
-_ENVELOPE = re.compile(r"o1\|(0|[1-9][0-9]{0,15}):(0x[0-9a-f]{64})\|(?:[0-9]{1,15}:(0x[0-9a-f]{64}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,23 +94,6 @@ def _rao(hotkey: str, value: object) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Envelope:
-    """What a hotkey holds in its slot of the Commitments pallet: `o1|<size>:<root>|<window>:<batch digest>`, where the
-    vote may be missing.
-    """
-
-    size: int
-    root: str
-    batch: str
-
-
-def read_envelope(text: str) -> Envelope | None:
-    """An envelope from the slot's text; None for anything else that somebody put there."""
-    found = _ENVELOPE.fullmatch(text)
-    return Envelope(int(found[1]), found[2], found[3] or "") if found else None
-
-
-@dataclass(frozen=True, slots=True)
 class OnChain:
     """Stake by what its hotkeys have committed to on chain, in one unit; the four parts sum to `total`."""
 
@@ -132,13 +115,13 @@ def committed(
     """
     sums = {"this": 0, "earlier": 0, "unknown": 0, "silent": 0}
     for hotkey, stake in stakes.items():
-        envelope = read_envelope(slots.get(hotkey, ""))
+        envelope = read_envelope(slots.get(hotkey))
         sums["silent" if envelope is None else _named(envelope, log, batches)] += stake
     return OnChain(sum(stakes.values()), **sums)
 
 
 def _named(envelope: Envelope, log: MerkleLog, batches: Mapping[str, int]) -> str:
-    size = batches.get(envelope.batch)
+    size = batches.get(envelope.vote.batch) if envelope.vote else None
     if size is None and 0 < envelope.size <= log.size and log.root(envelope.size) == envelope.root:
         size = envelope.size
     if size is None:

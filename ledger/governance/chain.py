@@ -6,30 +6,15 @@ lost. After a gap nothing is said about when a new envelope appeared: it is reme
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from ledger.changes import StakeOf
+from ledger.envelope import Envelope, Vote, read_envelope
 from ledger.governance.committee import leader
 from ledger.governance.rules import Rules
-
-_ENVELOPE = re.compile(r"o1\|(0|[1-9][0-9]{0,14}):(0x[0-9a-f]{64})\|([ -~]{0,128})")
-_VOTE = re.compile(r"(0|[1-9][0-9]{0,14}):(0x[0-9a-f]{64})")
-
-
-class Vote(NamedTuple):
-    """For which batch, in which window."""
-
-    window: int
-    batch: str
-
-    @property
-    def text(self) -> str:
-        """The third part of an envelope."""
-        return f"{self.window}:{self.batch}"
 
 
 class Root(NamedTuple):
@@ -42,16 +27,13 @@ class Root(NamedTuple):
 
 def envelope(size: int, root: str, vote: Vote | None = None) -> str:
     """What a neuron commits on chain: its own log, and, until the window's votes are read, its vote."""
-    return f"o1|{size}:{root}|{vote.text if vote else ''}"
+    return str(Envelope(f"{size}:{root}", vote.text if vote else ""))
 
 
 def parse_envelope(hotkey: str, text: str) -> tuple[Root, Vote | None] | None:
     """An envelope's root and its vote; None for what is no envelope, no vote where the third part is something else."""
-    found = _ENVELOPE.fullmatch(text)
-    if found is None:
-        return None
-    vote = _VOTE.fullmatch(found[3])
-    return Root(hotkey, int(found[1]), found[2]), Vote(int(vote[1]), vote[2]) if vote else None
+    found = read_envelope(text)
+    return (Root(hotkey, found.size, found.root), found.vote) if found else None
 
 
 @dataclass(frozen=True, slots=True)

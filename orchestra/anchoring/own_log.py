@@ -8,7 +8,6 @@ it. A digest is on disk before an envelope names it: a root on chain whose leave
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
@@ -30,25 +29,6 @@ fixed = Table(
     Column("idx", Integer, primary_key=True, autoincrement=False),
     Column("digest", String(66), nullable=False, unique=True),
 )
-
-_ENVELOPE = re.compile(r"o1\|((?:0|[1-9][0-9]{0,15}):0x[0-9a-f]{64})\|([ -~]{0,128})")
-
-
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """What a hotkey has on chain: the `version` (`<size>:<root>`) of its log, and a vote or nothing."""
-
-    version: str
-    vote: str = ""
-
-    def __str__(self) -> str:
-        return f"o1|{self.version}|{self.vote}"
-
-
-def read_envelope(text: str | None) -> Envelope | None:
-    """The envelope that a commitment holds; None for anything else, which is nobody's fault but its owner's."""
-    found = _ENVELOPE.fullmatch(text or "")
-    return Envelope(found[1], found[2]) if found else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ import logging
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ledger.envelope import Envelope, read_envelope
 from ledger.types import Signer
-from orchestra.anchoring.own_log import Envelope, OwnLog, read_envelope
+from orchestra.anchoring.own_log import OwnLog
 from orchestra.chain.errors import ChainError
 from orchestra.chain.types import Metagraph, TxOutcome
 
